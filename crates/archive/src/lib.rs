@@ -1,0 +1,3 @@
+//! Floor 4: records, replays and replicates streams.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Floor 3: publications and subscriptions over any media driver.
+
+#![forbid(unsafe_code)]

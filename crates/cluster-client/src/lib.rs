@@ -1,0 +1,3 @@
+//! Floor 5: a client of a cluster.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Floor 5: the service container.
+
+#![forbid(unsafe_code)]

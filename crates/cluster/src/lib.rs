@@ -1,0 +1,3 @@
+//! Floor 5: the consensus module around the pure core.
+
+#![forbid(unsafe_code)]

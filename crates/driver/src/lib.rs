@@ -1,0 +1,3 @@
+//! Floor 3: the media driver: conductor, sender and receiver.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Floor 1: log buffers, counters, rings and broadcast buffers over shared memory.
+
+#![allow(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Floor 8: whole systems under test in the simulated world.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,9 @@
+//! Floor 0: every byte another process or disk can see.
+//!
+//! Declarations and total decoders only. It knows nothing of shared memory, clocks or IO.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod position;
+pub mod time;

@@ -1,0 +1,3 @@
+//! Floor 8.
+
+fn main() {}
