@@ -1,0 +1,86 @@
+//! Memory that is owned: from the heap, or mapped by whoever hands it over.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::any::Any;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// Alignment of heap regions: a page, like mapped ones.
+const PAGE_LENGTH: usize = 4096;
+
+/// A block of memory that other threads and other processes may write at any time.
+///
+/// It hands out no references; [`AtomicBuffer`](crate::buffer::AtomicBuffer) is the way in. It lives
+/// as long as the last `Arc` of it.
+pub struct Region {
+    base: NonNull<u8>,
+    length: usize,
+    _owner: Box<dyn Any + Send + Sync>,
+}
+
+// SAFETY: the pointer is only ever used through atomic operations and the checked copies of
+// `AtomicBuffer`, whose documentation argues why they are sound from any thread.
+unsafe impl Send for Region {}
+// SAFETY: as above.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// `length` zero bytes from the heap, aligned to a page. Pages are made when first used.
+    ///
+    /// # Panics
+    /// When `length` is zero or beyond what the address space holds.
+    #[must_use]
+    pub fn heap(length: usize) -> Arc<Self> {
+        assert!(length > 0, "a region has at least one byte");
+        let layout = Layout::from_size_align(length, PAGE_LENGTH)
+            .unwrap_or_else(|_| panic!("a region of {length} bytes is too long"));
+        // SAFETY: the layout's size was checked to be above zero.
+        let base = unsafe { alloc_zeroed(layout) };
+        let Some(base) = NonNull::new(base) else { handle_alloc_error(layout) };
+        let owner = Box::new(HeapBlock { base, layout });
+        Arc::new(Self { base, length, _owner: owner })
+    }
+
+    /// Memory that `owner` keeps valid, such as a mapped file.
+    ///
+    /// # Safety
+    /// 1. `base` is valid for reads and writes of `length` bytes and aligned to 8 until `owner` is
+    ///    dropped.
+    /// 2. Nobody in this process holds a Rust reference to these bytes.
+    pub unsafe fn from_owner(
+        base: NonNull<u8>,
+        length: usize,
+        owner: Box<dyn Any + Send + Sync>,
+    ) -> Arc<Self> {
+        Arc::new(Self { base, length, _owner: owner })
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Where it begins.
+    #[must_use]
+    pub fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+}
+
+struct HeapBlock {
+    base: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: it only frees the block, once, from whichever thread drops it last.
+unsafe impl Send for HeapBlock {}
+// SAFETY: it has no methods.
+unsafe impl Sync for HeapBlock {}
+
+impl Drop for HeapBlock {
+    fn drop(&mut self) {
+        // SAFETY: `base` came from `alloc_zeroed` with this very layout and is freed only here.
+        unsafe { dealloc(self.base.as_ptr(), self.layout) };
+    }
+}

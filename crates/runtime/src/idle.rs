@@ -1,0 +1,141 @@
+//! What to do after a pass in which nothing was done: decided here, performed by the host.
+
+use wire::time::Nanos;
+
+/// How a thread idles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdleStrategy {
+    /// Burn the core: lowest latency, needs a core of its own.
+    Spin,
+    /// Give the core to others that are ready.
+    Yield,
+    /// Spin, then yield, then park for ever longer spans.
+    Backoff {
+        /// Passes to spin.
+        spins: u32,
+        /// Passes to yield after that.
+        yields: u32,
+        /// First span to park.
+        park_min: Nanos,
+        /// Longest span to park.
+        park_max: Nanos,
+    },
+    /// Sleep until a socket is readable, a deadline is reached or this span has passed.
+    Wait {
+        /// Passes to yield before sleeping.
+        yields: u32,
+        /// Longest span to sleep: what comes through shared memory alone is seen this late.
+        span_max: Nanos,
+    },
+}
+
+impl IdleStrategy {
+    /// Genuine Aeron's default: 10 spins, 20 yields, parking from 1 us doubling to 1 ms.
+    pub const BACKOFF: Self = Self::Backoff {
+        spins: 10,
+        yields: 20,
+        park_min: Nanos::from_micros(1),
+        park_max: Nanos::from_millis(1),
+    };
+
+    /// For machines that are shared or run on batteries: near zero load at rest.
+    pub const WAIT: Self = Self::Wait { yields: 50, span_max: Nanos::from_millis(1) };
+}
+
+/// What the host does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdleAction {
+    /// Go on at once.
+    Continue,
+    /// Tell the core that this is a spin loop.
+    Spin,
+    /// Yield to other threads.
+    Yield,
+    /// Sleep for this span.
+    Park(Nanos),
+    /// Wait on the sockets for at most this span.
+    Wait(Nanos),
+}
+
+/// Follows one thread's passes and says what to do between them.
+#[derive(Clone, Debug)]
+pub struct Idle {
+    strategy: IdleStrategy,
+    idle_passes: u32,
+}
+
+impl Idle {
+    /// Starts with a fresh count.
+    #[must_use]
+    pub const fn new(strategy: IdleStrategy) -> Self {
+        Self { strategy, idle_passes: 0 }
+    }
+
+    /// Takes what the last pass did and how long until the next deadline; returns what to do.
+    pub fn after(&mut self, done: usize, until_deadline: Nanos) -> IdleAction {
+        if done > 0 {
+            self.idle_passes = 0;
+            return IdleAction::Continue;
+        }
+        let passes = self.idle_passes;
+        self.idle_passes = passes.saturating_add(1);
+        match self.strategy {
+            IdleStrategy::Spin => IdleAction::Spin,
+            IdleStrategy::Yield => IdleAction::Yield,
+            IdleStrategy::Backoff { spins, yields, park_min, park_max } => {
+                let parks = passes.saturating_sub(spins.saturating_add(yields));
+                if passes < spins {
+                    IdleAction::Spin
+                } else if parks == 0 && passes < spins.saturating_add(yields) {
+                    IdleAction::Yield
+                } else {
+                    let span = Nanos(park_min.0.saturating_mul(1 << parks.min(30)));
+                    IdleAction::Park(span.min(park_max).min(until_deadline))
+                }
+            }
+            IdleStrategy::Wait { yields, span_max } => {
+                if passes < yields {
+                    IdleAction::Yield
+                } else {
+                    IdleAction::Wait(span_max.min(until_deadline))
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_spins_yields_then_parks_twice_as_long_each_time_until_work_comes() {
+        let mut idle = Idle::new(IdleStrategy::Backoff {
+            spins: 1,
+            yields: 1,
+            park_min: Nanos(10),
+            park_max: Nanos(30),
+        });
+        let mut next = |done| idle.after(done, Nanos::MAX);
+        let seen = [next(0), next(0), next(0), next(0), next(0), next(1), next(0)];
+        assert_eq!(
+            seen,
+            [
+                IdleAction::Spin,
+                IdleAction::Yield,
+                IdleAction::Park(Nanos(10)),
+                IdleAction::Park(Nanos(20)),
+                IdleAction::Park(Nanos(30)),
+                IdleAction::Continue,
+                IdleAction::Spin,
+            ]
+        );
+    }
+
+    #[test]
+    fn waiting_ends_at_the_next_deadline() {
+        let mut idle = Idle::new(IdleStrategy::Wait { yields: 0, span_max: Nanos(100) });
+        assert_eq!(idle.after(0, Nanos(40)), IdleAction::Wait(Nanos(40)));
+        assert_eq!(idle.after(0, Nanos::MAX), IdleAction::Wait(Nanos(100)));
+    }
+}
