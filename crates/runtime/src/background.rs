@@ -18,7 +18,7 @@ pub enum Job {
     /// Makes files durable, then directories: one group sync.
     ///
     /// Outcome: [`Outcome::Done`]. The first failure ends it.
-    SyncKind {
+    Sync {
         /// Files whose bytes must be durable.
         files: Vec<Arc<dyn File>>,
         /// How much of each.

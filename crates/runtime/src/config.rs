@@ -238,10 +238,10 @@ pub fn write_table(rows: &[OptionRow], target: &mut dyn std::fmt::Write) -> std:
 }
 
 #[cfg(test)]
+#[allow(unreachable_pub)] // What the macro makes is public where it is used.
 mod tests {
     use super::*;
 
-    #[allow(unreachable_pub)] // What the macro makes is public elsewhere.
     config! {
         /// Options of a test.
         pub struct Sample {
