@@ -1,3 +1,5 @@
 //! Floor 5: the service container.
 
 #![forbid(unsafe_code)]
+
+pub mod deduplication;

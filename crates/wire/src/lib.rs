@@ -5,5 +5,6 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod numbered;
 pub mod position;
 pub mod time;
