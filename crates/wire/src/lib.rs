@@ -5,6 +5,12 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod cnc;
+pub mod counters;
+pub mod frame;
+mod le;
+pub mod log;
 pub mod numbered;
 pub mod position;
+pub mod ring;
 pub mod time;
