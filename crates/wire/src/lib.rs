@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cnc;
+pub mod control;
 pub mod counters;
 pub mod frame;
 mod le;
