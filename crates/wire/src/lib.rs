@@ -5,13 +5,17 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod bytes;
+pub mod cluster;
 pub mod cnc;
 pub mod control;
 pub mod counters;
 pub mod frame;
 mod le;
 pub mod log;
+pub mod message;
 pub mod numbered;
+mod open_enum;
 pub mod position;
 pub mod ring;
 pub mod time;
