@@ -5,6 +5,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod archive;
 pub mod bytes;
 pub mod cluster;
 pub mod cnc;
