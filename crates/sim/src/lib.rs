@@ -1,3 +1,29 @@
 //! Floor 2: the simulated world behind the ports of the runtime.
+//!
+//! A [`World`] has hosts; a host has addresses, clocks and files; processes on it own agents. All of
+//! it is stepped by one thread in virtual time, and whatever happens follows from a seed: the same
+//! seed and the same calls give the same [`World::trace_hash`]. It knows nothing of the operating
+//! system, nor of what the agents are for.
 
 #![forbid(unsafe_code)]
+
+mod background;
+mod disk;
+pub mod faults;
+mod inode;
+mod links;
+mod network;
+mod schedule;
+mod trace;
+pub mod world;
+
+pub use disk::DiskFaults;
+pub use links::{Delay, LinkFaults, NetworkTotals, Passing, Verdict};
+pub use world::{HostId, ProcessId, World, WorldOptions};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks what only one thread uses. A test that panicked meanwhile has failed already.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
