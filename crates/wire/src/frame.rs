@@ -279,7 +279,7 @@ impl Base {
 }
 
 /// Writes what all frames begin with.
-fn put_base(bytes: &mut [u8], frame_length: usize, flags: u8, frame_type: FrameType) {
+pub(crate) fn put_base(bytes: &mut [u8], frame_length: usize, flags: u8, frame_type: FrameType) {
     let frame_length = i32::try_from(frame_length).unwrap_or(i32::MAX);
     put(bytes, FRAME_LENGTH_OFFSET, frame_length.to_le_bytes());
     put(bytes, VERSION_OFFSET, [VERSION, flags]);
