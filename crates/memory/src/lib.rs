@@ -11,6 +11,7 @@ pub mod buffer;
 #[cfg(loom)]
 #[path = "buffer_loom.rs"]
 pub mod buffer;
+pub mod log;
 #[cfg(not(loom))]
 pub mod region;
 #[cfg(loom)]
