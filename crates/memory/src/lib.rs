@@ -19,3 +19,6 @@ pub mod region {
     //! Memory of the model checker.
     pub use crate::buffer::Region;
 }
+pub mod broadcast;
+pub mod counters;
+pub mod ring;
