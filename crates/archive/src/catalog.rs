@@ -415,11 +415,7 @@ impl Catalog {
     ///
     /// # Errors
     /// See [`CatalogError`].
-    pub fn remove(
-        &mut self,
-        recording_id: i64,
-        state: RecordingState,
-    ) -> Result<(), CatalogError> {
+    pub fn remove(&mut self, recording_id: i64, state: RecordingState) -> Result<(), CatalogError> {
         let entry = self.entries.get(&recording_id).ok_or(CatalogError::Unknown(recording_id))?;
         let offset = entry.offset + STATE_OFFSET as u64;
         write_all_at(&*self.file, &state.code().to_le_bytes(), offset)?;

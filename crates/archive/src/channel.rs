@@ -84,7 +84,9 @@ pub(crate) fn stripped(channel: &ChannelUri) -> String {
 
 /// The channel with only what a recording keeps of it, to which more may be set.
 pub(crate) fn strip(channel: &ChannelUri) -> ChannelUri {
-    let new = |media| if channel.is_spy() { ChannelUri::new(media).spy() } else { ChannelUri::new(media) };
+    let new = |media| {
+        if channel.is_spy() { ChannelUri::new(media).spy() } else { ChannelUri::new(media) }
+    };
     let kept = channel.parameters().filter(|(name, _)| KEPT.contains(name));
     kept.fold(new(channel.media()), |stripped, (name, value)| stripped.with(name, value))
 }
@@ -109,7 +111,11 @@ pub(crate) fn is_response(channel: &ChannelUri) -> bool {
 /// What two recording subscriptions must not share.
 pub(crate) fn subscription_key(channel: &ChannelUri, stream_id: i32) -> String {
     let mut text = format!("{stream_id}:{}", media(channel));
-    append(&mut text, channel, &[key::ENDPOINT, key::INTERFACE, key::CONTROL, key::SESSION_ID, key::TAGS]);
+    append(
+        &mut text,
+        channel,
+        &[key::ENDPOINT, key::INTERFACE, key::CONTROL, key::SESSION_ID, key::TAGS],
+    );
     text
 }
 
@@ -159,20 +165,30 @@ mod tests {
         channel.set("term-length", "65536");
         set_default(&mut channel, "alias", "y");
         channel.set("sparse", "true");
-        assert_eq!(to_text(&channel), "aeron:udp?endpoint=a:1|term-length=65536|alias=x|sparse=true");
+        assert_eq!(
+            to_text(&channel),
+            "aeron:udp?endpoint=a:1|term-length=65536|alias=x|sparse=true"
+        );
     }
 
     #[test]
     fn the_key_ignores_what_does_not_tell_streams_apart() {
         assert_eq!(subscription_key(&parse("aeron:ipc?alias=x"), 33), "33:ipc");
-        assert_eq!(subscription_key(&parse("aeron:udp?session-id=1|endpoint=a:1"), 3), "3:udp?endpoint=a:1|session-id=1");
+        assert_eq!(
+            subscription_key(&parse("aeron:udp?session-id=1|endpoint=a:1"), 3),
+            "3:udp?endpoint=a:1|session-id=1"
+        );
     }
 
     #[test]
     fn texts_that_are_no_channels_are_refused() {
-        for text in ["", "udp", "aeron:tcp", "aeron:udp?endpoint", "aeron:udp?=1", "aeron-spy:udp"] {
+        for text in ["", "udp", "aeron:tcp", "aeron:udp?endpoint", "aeron:udp?=1", "aeron-spy:udp"]
+        {
             assert!(super::parse(text.as_bytes()).is_err(), "{text}");
         }
-        assert_eq!(to_text(&parse("aeron-spy:aeron:udp?endpoint=a:1")), "aeron-spy:aeron:udp?endpoint=a:1");
+        assert_eq!(
+            to_text(&parse("aeron-spy:aeron:udp?endpoint=a:1")),
+            "aeron-spy:aeron:udp?endpoint=a:1"
+        );
     }
 }

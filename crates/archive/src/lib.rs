@@ -6,8 +6,8 @@
 
 pub mod authentication;
 pub mod catalog;
-pub mod checksum;
 mod channel;
+pub mod checksum;
 pub mod config;
 mod control;
 mod frame;

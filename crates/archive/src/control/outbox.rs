@@ -55,7 +55,13 @@ impl Outbox {
         self.queue.push_back(Outgoing { bytes, barrier });
     }
 
-    pub(crate) fn ok(&mut self, session_id: i64, correlation_id: i64, relevant_id: i64, barrier: u64) {
+    pub(crate) fn ok(
+        &mut self,
+        session_id: i64,
+        correlation_id: i64,
+        relevant_id: i64,
+        barrier: u64,
+    ) {
         let code = ControlResponseCode::Ok;
         self.push(response(session_id, correlation_id, relevant_id, code, ""), barrier);
     }
