@@ -6,19 +6,22 @@
 
 #![allow(unsafe_code)]
 
+pub mod broadcast;
 #[cfg(not(loom))]
 pub mod buffer;
 #[cfg(loom)]
 #[path = "buffer_loom.rs"]
 pub mod buffer;
-pub mod log;
+pub mod counters;
+pub mod error_log;
+pub mod loss_report;
+pub mod mark_file;
 #[cfg(not(loom))]
 pub mod region;
+pub mod ring;
+
 #[cfg(loom)]
 pub mod region {
     //! Memory of the model checker.
     pub use crate::buffer::Region;
 }
-pub mod broadcast;
-pub mod counters;
-pub mod ring;

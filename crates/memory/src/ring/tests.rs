@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)] // Helpers of tests.
+
 use super::*;
 use crate::region::Region;
 
