@@ -293,3 +293,6 @@ const fn check_offset(offset: i32, term_length: i32) -> Result<(), Invalid> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
