@@ -103,7 +103,7 @@ impl<'a> Entry<'a> {
             _ => EntryKind::Unknown(code),
         };
         // The type of a removed entry is gone, and with it whether an endpoint followed: it is
-        // taken for one of the shortest. Only entries of terms are removed.
+        // taken for one of the shortest, as genuine Aeron 1.51.0 does.
         let used = frame.len() - ahead.rest().len();
         reader.take(used.next_multiple_of(ENTRY_ALIGNMENT))?;
         let entry = Self {
