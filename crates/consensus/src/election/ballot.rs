@@ -1,0 +1,153 @@
+//! CANDIDATE_BALLOT and FOLLOWER_BALLOT, and how a vote is given.
+
+use wire::time::Nanos;
+
+use super::{Election, canvass, leader};
+use crate::context::{Context, Role};
+use crate::id::LeadershipTermId;
+use crate::input::Input;
+use crate::message::{PeerMessage, RequestVote, Vote};
+
+/// This member asked for votes.
+#[derive(Clone, Debug)]
+pub(crate) struct CandidateBallot {
+    deadline: Nanos,
+}
+
+/// This member voted for another and waits for it to lead.
+#[derive(Clone, Debug)]
+pub(crate) struct FollowerBallot {
+    deadline: Nanos,
+}
+
+/// Stands for the next term. P1: the term is on disk before it is spoken of.
+pub(crate) fn stand(ctx: &mut Context) -> Election {
+    let Some(term) = ctx.candidate.next() else { return canvass::enter(ctx) };
+    ctx.members.forget_votes();
+    ctx.raise_candidate(term);
+    let own = ctx.id();
+    if let Some(member) = ctx.members.get_mut(own) {
+        member.vote = Some((term, true));
+    }
+    ctx.role = Role::Candidate;
+    let (log_leadership_term_id, log_position) = ctx.own_log();
+    ctx.send_all(&PeerMessage::RequestVote(RequestVote {
+        log_leadership_term_id,
+        log_position,
+        candidate_term_id: term,
+        candidate_member_id: own,
+    }));
+    let deadline = ctx.mono() + ctx.config.timeouts.election_timeout;
+    Election::CandidateBallot(CandidateBallot { deadline })
+}
+
+fn vote(ctx: &mut Context, request: &RequestVote, vote: bool) {
+    let (log_leadership_term_id, log_position) = ctx.own_log();
+    ctx.send(
+        request.candidate_member_id,
+        PeerMessage::Vote(Vote {
+            candidate_term_id: request.candidate_term_id,
+            log_leadership_term_id,
+            log_position,
+            candidate_member_id: request.candidate_member_id,
+            follower_member_id: ctx.id(),
+            vote,
+        }),
+    );
+}
+
+/// A request for our vote while nobody is followed (cluster specification 4.4).
+///
+/// Returns the ballot of another if it got the vote. Never two votes in one term, not even for
+/// the same candidate.
+pub(crate) fn on_request(ctx: &mut Context, request: &RequestVote) -> Option<Election> {
+    let term = request.candidate_term_id;
+    if !ctx.is_plausible(term) {
+        return None;
+    }
+    if term <= ctx.candidate {
+        vote(ctx, request, false);
+        return None;
+    }
+    let is_newer = ctx.own_log() > (request.log_leadership_term_id, request.log_position);
+    if !ctx.config.rules.p1_persist_before_vote {
+        vote(ctx, request, !is_newer);
+    }
+    ctx.raise_candidate(term);
+    if ctx.config.rules.p1_persist_before_vote {
+        vote(ctx, request, !is_newer);
+    }
+    if is_newer {
+        return None;
+    }
+    ctx.promise = term;
+    ctx.role = Role::Follower;
+    let deadline = ctx.mono() + ctx.config.timeouts.election_timeout;
+    Some(Election::FollowerBallot(FollowerBallot { deadline }))
+}
+
+fn is_of_term(input: &Input<'_>, term: LeadershipTermId) -> bool {
+    matches!(input, Input::Peer(PeerMessage::NewLeadershipTerm(m)) if m.leadership_term_id == term)
+}
+
+impl CandidateBallot {
+    pub(crate) fn handle(self, ctx: &mut Context, input: &Input<'_>) -> Election {
+        match input {
+            Input::Peer(PeerMessage::Vote(m)) => {
+                let is_mine = m.candidate_member_id == ctx.id();
+                if is_mine && m.candidate_term_id == ctx.candidate {
+                    let (log, now) = ((m.log_leadership_term_id, m.log_position), ctx.mono());
+                    ctx.members.hear(m.follower_member_id, log, now);
+                    if let Some(member) = ctx.members.get_mut(m.follower_member_id) {
+                        member.vote = Some((m.candidate_term_id, m.vote));
+                    }
+                }
+                Election::CandidateBallot(self)
+            }
+            Input::Peer(PeerMessage::RequestVote(m)) => {
+                on_request(ctx, m).unwrap_or(Election::CandidateBallot(self))
+            }
+            _ if is_of_term(input, ctx.candidate) => canvass::resume(ctx, input),
+            _ => {
+                canvass::overhear(ctx, input);
+                Election::CandidateBallot(self)
+            }
+        }
+    }
+
+    pub(crate) fn advance(self, ctx: &mut Context) -> Election {
+        let (term, quorum) = (ctx.candidate, ctx.config.quorum());
+        if ctx.members.is_unanimous_leader(term, ctx.graceful, quorum) {
+            return leader::win(ctx);
+        }
+        if ctx.mono() < self.deadline {
+            return Election::CandidateBallot(self);
+        }
+        if ctx.members.is_quorum_leader(term, quorum) {
+            return leader::win(ctx);
+        }
+        canvass::enter(ctx)
+    }
+}
+
+impl FollowerBallot {
+    pub(crate) fn handle(self, ctx: &mut Context, input: &Input<'_>) -> Election {
+        match input {
+            Input::Peer(PeerMessage::RequestVote(m)) => {
+                on_request(ctx, m).unwrap_or(Election::FollowerBallot(self))
+            }
+            _ if is_of_term(input, ctx.candidate) => canvass::resume(ctx, input),
+            _ => {
+                canvass::overhear(ctx, input);
+                Election::FollowerBallot(self)
+            }
+        }
+    }
+
+    pub(crate) fn advance(self, ctx: &mut Context) -> Election {
+        if ctx.mono() < self.deadline {
+            return Election::FollowerBallot(self);
+        }
+        canvass::enter(ctx)
+    }
+}

@@ -1,0 +1,393 @@
+//! CANVASS and NOMINATE: who is there, who leads, and does our log agree with the leader's.
+//!
+//! Before a leader's term is adopted, the term tables are compared (F1), the log is cut where they
+//! part, and a promise to another candidate is kept (V1).
+
+use wire::position::Position;
+use wire::time::Nanos;
+
+use super::{Election, ballot, follower};
+use crate::action::ArchiveAction;
+use crate::context::{Context, Halt, Role, Verified, is_due};
+use crate::id::{LeadershipTermId, MemberId};
+use crate::input::{ArchiveInput, Input};
+use crate::message::{NewLeadershipTerm, PeerMessage};
+
+/// Positions are reported and leaders listened to.
+#[derive(Clone, Debug)]
+pub(crate) struct Canvass {
+    deadline: Nanos,
+    last_sent: Option<Nanos>,
+    walk: Option<Walk>,
+}
+
+/// A nomination waits for its random delay.
+#[derive(Clone, Debug)]
+pub(crate) struct Nominate {
+    at: Nanos,
+    last_sent: Option<Nanos>,
+}
+
+/// Our recording is being cut; `Truncated` ends it.
+#[derive(Clone, Debug)]
+pub(crate) struct Truncation {
+    position: Position,
+    drop_from: Option<LeadershipTermId>,
+}
+
+/// The comparison of term tables with one leader, from our last term downwards (F1).
+#[derive(Clone, Debug)]
+struct Walk {
+    /// What the leader says of our last term.
+    relation: NewLeadershipTerm,
+    /// Our last term when the walk began.
+    log_term: LeadershipTermId,
+    /// The term whose base at the leader is asked for.
+    asked: LeadershipTermId,
+    /// The leader's base of the term after that: where `asked` ends there.
+    end_at_leader: Position,
+    /// The lowest term found whose base differs, and the smaller of both bases.
+    differs: Option<(LeadershipTermId, Position)>,
+    last_sent: Nanos,
+}
+
+/// Enters CANVASS: every word of others is forgotten.
+pub(crate) fn enter(ctx: &mut Context) -> Election {
+    ctx.members.forget_views();
+    ctx.role = Role::Follower;
+    ctx.leader = None;
+    Election::Canvass(Canvass::new(ctx))
+}
+
+/// A leader was heard in a ballot: what it says is handled as in a canvass.
+pub(crate) fn resume(ctx: &mut Context, input: &Input<'_>) -> Election {
+    ctx.role = Role::Follower;
+    Canvass::new(ctx).handle(ctx, input)
+}
+
+/// What every phase that follows nobody takes notice of: positions, and leaders of the past (V3).
+pub(crate) fn overhear(ctx: &mut Context, input: &Input<'_>) {
+    let Input::Peer(message) = input else { return };
+    match message {
+        PeerMessage::CanvassPosition(m) => {
+            let plausible = ctx.is_plausible(m.log_leadership_term_id);
+            if plausible && m.log_position.0 >= 0 {
+                let now = ctx.mono();
+                let log = (m.log_leadership_term_id, m.log_position);
+                ctx.members.hear(m.follower_member_id, log, now);
+                if ctx.graceful == Some(m.follower_member_id) {
+                    ctx.graceful = None;
+                }
+            }
+        }
+        PeerMessage::NewLeadershipTerm(m) => {
+            answer_older_leader(ctx, m.leader_member_id, m.leadership_term_id);
+        }
+        PeerMessage::CommitPosition(m) => {
+            answer_older_leader(ctx, m.leader_member_id, m.leadership_term_id);
+        }
+        _ => {}
+    }
+}
+
+/// V3: a leader below our own log term is told the truth. True if it is one.
+pub(crate) fn answer_older_leader(
+    ctx: &mut Context,
+    leader: MemberId,
+    term: LeadershipTermId,
+) -> bool {
+    let is_older = term < ctx.terms.last();
+    if is_older && ctx.config.rules.v3_answer_older_leader {
+        let message = ctx.canvass_position();
+        ctx.send(leader, message);
+    }
+    is_older
+}
+
+/// F6: whether what a leader says of its own table can be true.
+pub(crate) fn is_coherent(ctx: &mut Context, m: &NewLeadershipTerm) -> bool {
+    if !ctx.is_plausible(m.leadership_term_id) || m.leadership_term_id.0 < 0 {
+        return false;
+    }
+    let next = m.next_leadership_term_id;
+    let next_base = m.next_term_base_log_position.unwrap_or(Position(0));
+    let next_end = m.next_log_position.unwrap_or(m.log_position);
+    let coherent = m.term_base_log_position.0 >= 0
+        && m.term_base_log_position <= m.log_position
+        && next.is_none_or(|next| {
+            m.log_leadership_term_id < next
+                && next <= m.leadership_term_id
+                && m.next_term_base_log_position.is_some()
+                && next_base.0 >= 0
+                && next_base <= m.term_base_log_position
+                && (next < m.leadership_term_id || next_base == m.term_base_log_position)
+        })
+        && next_base <= next_end
+        && next_end <= m.log_position;
+    let accepted = coherent || !ctx.config.rules.f6_refuse_incoherent_terms;
+    ctx.counters.refused += u64::from(!accepted);
+    accepted
+}
+
+impl Canvass {
+    fn new(ctx: &Context) -> Self {
+        let timeouts = &ctx.config.timeouts;
+        let deadline = if ctx.is_extended_canvass {
+            ctx.mono() + timeouts.startup_canvass_timeout
+        } else {
+            ctx.last_leader_update + timeouts.leader_heartbeat_timeout
+        };
+        Self { deadline, last_sent: None, walk: None }
+    }
+
+    pub(crate) fn handle(self, ctx: &mut Context, input: &Input<'_>) -> Election {
+        match input {
+            Input::Peer(PeerMessage::RequestVote(m)) => {
+                let Some(next) = ballot::on_request(ctx, m) else { return Election::Canvass(self) };
+                ctx.is_extended_canvass = false;
+                next
+            }
+            Input::Peer(PeerMessage::NewLeadershipTerm(m)) => self.on_leader(ctx, m),
+            _ => {
+                overhear(ctx, input);
+                Election::Canvass(self)
+            }
+        }
+    }
+
+    pub(crate) fn advance(mut self, ctx: &mut Context) -> Election {
+        let now = ctx.mono();
+        let interval = ctx.config.timeouts.election_status_interval;
+        if is_due(self.last_sent, interval, now) {
+            self.last_sent = Some(now);
+            let message = ctx.canvass_position();
+            ctx.send_all(&message);
+        }
+        if let Some(walk) = &mut self.walk
+            && walk.last_sent + interval <= now
+        {
+            walk.last_sent = now;
+            let (leader, below) = (walk.relation.leader_member_id, walk.asked.previous());
+            ctx.send_probe(leader, below);
+        }
+        if ctx.config.appointed_leader.is_some_and(|appointed| appointed != ctx.id()) {
+            return Election::Canvass(self);
+        }
+        hear_self(ctx);
+        let (own, quorum) = (ctx.own_log(), ctx.config.quorum());
+        let is_candidate = ctx.members.is_unanimous_candidate(own, ctx.graceful, quorum)
+            || now >= self.deadline && ctx.members.is_quorum_candidate(own, quorum);
+        if !is_candidate {
+            return Election::Canvass(self);
+        }
+        ctx.is_extended_canvass = false;
+        let delay = ctx.random.below(ctx.config.timeouts.election_timeout.0 / 2);
+        Election::Nominate(Nominate { at: now + Nanos(delay), last_sent: self.last_sent })
+    }
+
+    /// A leader asserts itself (cluster specification 4.5, with V1, V3, F1 and F6).
+    fn on_leader(mut self, ctx: &mut Context, m: &NewLeadershipTerm) -> Election {
+        if !is_coherent(ctx, m) {
+            return Election::Canvass(self);
+        }
+        let (leader, term) = (m.leader_member_id, m.leadership_term_id);
+        if ctx.graceful == Some(leader) {
+            ctx.graceful = None;
+        }
+        if answer_older_leader(ctx, leader, term) {
+            return Election::Canvass(self);
+        }
+        if ctx.config.rules.v1_promise && term < ctx.promise {
+            return self.refuse(ctx, leader);
+        }
+        ctx.last_leader_update = ctx.mono();
+        let log_term = ctx.terms.last();
+        if log_term == term {
+            return follower::adopt(ctx, m);
+        }
+        let is_verified = ctx.verified == Some(Verified { leader, term, log_term });
+        if m.log_leadership_term_id == log_term && m.next_leadership_term_id.is_some() {
+            let compares = ctx.config.rules.f1_compare_tables && log_term.0 >= 0;
+            if is_verified || !compares {
+                return finish(ctx, m, None);
+            }
+            match &mut self.walk {
+                Some(walk) if walk.is_with(leader, term, log_term) => walk.relation = *m,
+                _ => self.walk = Some(Walk::new(ctx, m)),
+            }
+            return Election::Canvass(self);
+        }
+        match self.walk.take() {
+            Some(walk) if walk.is_with(leader, term, log_term) => {
+                let (walk, is_done) = walk.on_answer(ctx, m);
+                if is_done {
+                    return finish(ctx, &walk.relation, walk.differs);
+                }
+                self.walk = Some(walk);
+            }
+            _ if self.last_sent.is_none_or(|sent| sent < ctx.mono()) => {
+                // Our own report makes the leader answer with the right relation.
+                let message = ctx.canvass_position();
+                ctx.send(leader, message);
+            }
+            _ => {}
+        }
+        Election::Canvass(self)
+    }
+
+    /// V1: the promise to another candidate is kept. V2: the way out, at the leader's cost.
+    fn refuse(self, ctx: &mut Context, leader: MemberId) -> Election {
+        ctx.counters.promises_kept += 1;
+        let now = ctx.mono();
+        let timeout = ctx.config.timeouts.election_timeout;
+        if !ctx.config.rules.v2_way_out || !is_due(ctx.last_escape, timeout, now) {
+            return Election::Canvass(self);
+        }
+        ctx.last_escape = Some(now);
+        let raised = ctx.promise.max(ctx.terms.last());
+        ctx.send_probe(leader, raised);
+        ctx.is_extended_canvass = false;
+        ballot::stand(ctx)
+    }
+}
+
+/// Own view: log term and append position.
+fn hear_self(ctx: &mut Context) {
+    let (id, own, now) = (ctx.id(), ctx.own_log(), ctx.mono());
+    ctx.members.hear(id, own, now);
+}
+
+impl Walk {
+    fn new(ctx: &mut Context, relation: &NewLeadershipTerm) -> Self {
+        let log_term = ctx.terms.last();
+        ctx.send_probe(relation.leader_member_id, log_term.previous());
+        Self {
+            relation: *relation,
+            log_term,
+            asked: log_term,
+            end_at_leader: relation.next_term_base_log_position.unwrap_or(Position(0)),
+            differs: None,
+            last_sent: ctx.mono(),
+        }
+    }
+
+    fn is_with(
+        &self,
+        leader: MemberId,
+        term: LeadershipTermId,
+        log_term: LeadershipTermId,
+    ) -> bool {
+        self.relation.leader_member_id == leader
+            && self.relation.leadership_term_id == term
+            && self.log_term == log_term
+    }
+
+    /// The leader's base of the asked term. True when the walk is over.
+    fn on_answer(mut self, ctx: &mut Context, m: &NewLeadershipTerm) -> (Self, bool) {
+        let base = match (m.next_leadership_term_id, m.next_term_base_log_position) {
+            (Some(next), Some(base))
+                if m.log_leadership_term_id == self.asked.previous() && next >= self.asked =>
+            {
+                base
+            }
+            _ => return (self, false),
+        };
+        let Some(own_base) = ctx.terms.base_of(self.asked) else { return (self, true) };
+        let own_end = ctx.terms.end_of(self.asked).unwrap_or(ctx.log.recorded);
+        if base != own_base {
+            self.differs = Some((self.asked, base.min(own_base)));
+        }
+        let agrees = base == own_base && own_base < own_end && base < self.end_at_leader;
+        let is_lowest = ctx.terms.records().first().is_none_or(|first| self.asked <= first.term);
+        if agrees || is_lowest || own_base <= ctx.exposed && ctx.exposed.0 > 0 {
+            return (self, true);
+        }
+        self.asked = self.asked.previous();
+        self.end_at_leader = base;
+        self.last_sent = ctx.mono();
+        ctx.send_probe(m.leader_member_id, self.asked.previous());
+        (self, false)
+    }
+}
+
+/// The tables are compared: cut where they part, or adopt the leader.
+fn finish(
+    ctx: &mut Context,
+    relation: &NewLeadershipTerm,
+    differs: Option<(LeadershipTermId, Position)>,
+) -> Election {
+    let end = relation.next_term_base_log_position.unwrap_or(relation.log_position);
+    let position = differs.map_or(end, |(_, base)| base).min(ctx.log.recorded);
+    let drop_from = differs.map(|(term, _)| term);
+    if position < ctx.log.recorded {
+        let committed = ctx.exposed.max(ctx.log.position);
+        if position < committed && ctx.config.rules.f5_never_cut_committed {
+            ctx.halt(Halt::CommittedCut {
+                leader: relation.leader_member_id,
+                term: relation.leadership_term_id,
+                position,
+                committed,
+            });
+            return Election::Halted;
+        }
+        ctx.counters.truncations += 1;
+        ctx.out.archive(ArchiveAction::Truncate { position });
+        return Election::Truncation(Truncation { position, drop_from });
+    }
+    if let Some(term) = drop_from {
+        ctx.drop_terms(term);
+        return enter(ctx);
+    }
+    ctx.verified = Some(Verified {
+        leader: relation.leader_member_id,
+        term: relation.leadership_term_id,
+        log_term: ctx.terms.last(),
+    });
+    ctx.is_extended_canvass = false;
+    follower::adopt(ctx, relation)
+}
+
+impl Truncation {
+    pub(crate) fn handle(self, ctx: &mut Context, input: &Input<'_>) -> Election {
+        match input {
+            Input::Archive(ArchiveInput::Truncated { position }) => {
+                // P3: the archive is cut, now the table may be.
+                ctx.log.recorded = (*position).min(self.position);
+                if let Some(term) = self.drop_from {
+                    ctx.drop_terms(term);
+                }
+                ctx.drop_terms_past_end();
+                enter(ctx)
+            }
+            Input::Archive(ArchiveInput::Failed) => super::restart(ctx),
+            _ => Election::Truncation(self),
+        }
+    }
+}
+
+impl Nominate {
+    pub(crate) fn handle(self, ctx: &mut Context, input: &Input<'_>) -> Election {
+        match input {
+            Input::Peer(PeerMessage::RequestVote(m)) => {
+                ballot::on_request(ctx, m).unwrap_or(Election::Nominate(self))
+            }
+            _ => {
+                overhear(ctx, input);
+                Election::Nominate(self)
+            }
+        }
+    }
+
+    pub(crate) fn advance(mut self, ctx: &mut Context) -> Election {
+        let now = ctx.mono();
+        if now >= self.at {
+            return ballot::stand(ctx);
+        }
+        if is_due(self.last_sent, ctx.config.timeouts.election_status_interval, now) {
+            self.last_sent = Some(now);
+            let message = ctx.canvass_position();
+            ctx.send_all(&message);
+        }
+        Election::Nominate(self)
+    }
+}
