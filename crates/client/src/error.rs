@@ -1,9 +1,10 @@
 //! Why a client, a request or an offer did not succeed.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use runtime::Nanos;
+use wire::control::{ClientId, ErrorCode};
+use wire::counters::CounterId;
 use wire::position::Position;
 
 /// Why no client came of a [`Connecting`](crate::Connecting).
@@ -74,10 +75,10 @@ pub enum ClientError {
     #[error("driver was shut down")]
     DriverShutDown,
     /// The driver took this client for dead.
-    #[error("driver timed out this client ({client_id})")]
+    #[error("driver timed out this client ({})", client_id.0)]
     ClientTimeout {
         /// This client's id.
-        client_id: i64,
+        client_id: ClientId,
     },
     /// The client was not stepped for longer than the driver tolerates.
     #[error("client was not stepped for {} ms, the limit is {} ms",
@@ -96,46 +97,11 @@ pub enum ClientError {
     Closed,
 }
 
-/// Error codes of a driver (transport specification, part 3.7). Unknown ones are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ErrorCode(pub i32);
-
-impl ErrorCode {
-    /// The channel text is not valid for what was asked.
-    pub const INVALID_CHANNEL: Self = Self(1);
-    /// No such subscription.
-    pub const UNKNOWN_SUBSCRIPTION: Self = Self(2);
-    /// No such publication.
-    pub const UNKNOWN_PUBLICATION: Self = Self(3);
-    /// An endpoint failed; the offending id is a channel status counter.
-    pub const CHANNEL_ENDPOINT_ERROR: Self = Self(4);
-    /// No such counter.
-    pub const UNKNOWN_COUNTER: Self = Self(5);
-    /// The driver does not know the command.
-    pub const UNKNOWN_COMMAND: Self = Self(6);
-    /// The command could not be read.
-    pub const MALFORMED_COMMAND: Self = Self(7);
-    /// The driver cannot do it.
-    pub const NOT_SUPPORTED: Self = Self(8);
-    /// A name did not resolve.
-    pub const UNKNOWN_HOST: Self = Self(9);
-    /// Try again later.
-    pub const RESOURCE_TEMPORARILY_UNAVAILABLE: Self = Self(10);
-    /// Anything else.
-    pub const GENERIC_ERROR: Self = Self(11);
-    /// No room for a log.
-    pub const STORAGE_SPACE: Self = Self(12);
-    /// A receiver refused the image.
-    pub const IMAGE_REJECTED: Self = Self(13);
-    /// The publication was revoked.
-    pub const PUBLICATION_REVOKED: Self = Self(14);
-}
-
 /// Why a request to the driver did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddError {
     /// The driver refused it.
-    #[error("driver refused with code {}: {message}", code.0)]
+    #[error("driver refused: {code}: {message}")]
     Refused {
         /// Its code.
         code: ErrorCode,
@@ -169,14 +135,14 @@ pub enum AddError {
         cause: String,
     },
     /// The driver's answer names a counter that does not exist.
-    #[error("driver named counter {id}, which does not exist")]
+    #[error("driver named counter {}, which does not exist", id.0)]
     Counter {
         /// As the driver says.
-        id: i32,
+        id: CounterId,
     },
     /// The client ended meanwhile.
     #[error("client ended: {0}")]
-    Client(Arc<ClientError>),
+    Client(ClientError),
 }
 
 /// Why an offer did not go out. Fatal for the publication: `Closed`, `MaxPositionExceeded`. A message
