@@ -14,6 +14,7 @@ pub mod buffer;
 pub mod buffer;
 pub mod counters;
 pub mod error_log;
+pub mod log;
 pub mod loss_report;
 pub mod mark_file;
 #[cfg(not(loom))]
