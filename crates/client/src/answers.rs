@@ -317,14 +317,9 @@ impl Answers {
     fn on_available_image(&mut self, image: &AvailableImage<'_>) {
         let Some(record) = self.resources.subscription(image.subscription) else { return };
         let cnc = &self.handle.shared().cnc;
-        let (log, position) = match (
-            self.logs.open(image.log_file),
-            cnc.counter_writer(image.subscriber_position_id),
-        ) {
-            (Ok(log), Some(position)) => (log, position),
-            // The log or the counter went before the message was read: so will the image.
-            _ => return,
-        };
+        // Gone before the message was read: then the image is, too, as the next message will say.
+        let Ok(log) = self.logs.open(image.log_file) else { return };
+        let Some(position) = cnc.counter_writer(image.subscriber_position_id) else { return };
         let closed = Closed::default();
         let setup = ImageSetup {
             log,
