@@ -13,9 +13,9 @@ use crate::position::{SessionId, StreamId, TermId, align_frame};
 pub struct DataHeader {
     /// Header and payload without alignment; 0 is a heartbeat on the wire.
     pub frame_length: i32,
-    /// Always [`VERSION`].
+    /// Always [`VERSION`](super::VERSION).
     pub version: u8,
-    /// See [`flags`].
+    /// See [`flags`](super::flags).
     pub flags: u8,
     /// Data or padding.
     pub frame_type: FrameType,
