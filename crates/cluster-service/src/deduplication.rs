@@ -25,17 +25,17 @@ impl Default for DeduplicationLimits {
 
 /// What a service does with a message.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Admission<'a> {
+pub enum Admission<'s, 'm> {
     /// Execute the payload, then give the answer to [`Deduplication::answer`].
     Execute {
         /// The header that stood before it.
         header: RequestHeader,
         /// The service's own part.
-        payload: &'a [u8],
+        payload: &'m [u8],
     },
     /// Execute nothing; send these bytes to the session: a remembered answer, or which number is
     /// expected.
-    Reply(&'a [u8]),
+    Reply(&'s [u8]),
     /// Execute nothing, send nothing: not a numbered message, or one whose answer has arrived.
     Ignore,
 }
@@ -47,6 +47,8 @@ pub struct Deduplication {
     clients: BTreeMap<i64, Window>,
     /// Counts admissions: the order in which clients were last heard.
     heard: u64,
+    /// The sum of the hashes of windows and answers, kept up with each change.
+    hash: u64,
     reply: Vec<u8>,
     spare: Vec<Vec<u8>>,
 }
@@ -64,7 +66,7 @@ struct Window {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
     /// The record ends too early, or its parts contradict each other.
-    #[error("a record of {0} bytes is not one of deduplication")]
+    #[error("a record of {0} bytes is not one of deduplication, or not in its place")]
     Malformed(usize),
 }
 
@@ -76,14 +78,16 @@ impl Deduplication {
     }
 
     /// Says what to do with a message that the log delivered.
-    pub fn admit<'a>(&'a mut self, message: &'a [u8]) -> Admission<'a> {
+    pub fn admit<'s, 'm>(&'s mut self, message: &'m [u8]) -> Admission<'s, 'm> {
         let Some((header, payload)) = RequestHeader::decode(message) else {
             return Admission::Ignore;
         };
         self.heard += 1;
         if header.number == 1 && !self.clients.contains_key(&header.client) {
             self.make_room();
-            self.clients.insert(header.client, Window { next: 1, ..Window::default() });
+            let window = Window { next: 1, ..Window::default() };
+            self.hash = self.hash.wrapping_add(window.hash(header.client));
+            self.clients.insert(header.client, window);
         }
         let next = self.clients.get(&header.client).map_or(1, |window| window.next);
         if header.acknowledged >= next {
@@ -92,9 +96,12 @@ impl Deduplication {
         let Some(window) = self.clients.get_mut(&header.client) else {
             return refuse(&mut self.reply, header.client, next, AnswerStatus::Expected);
         };
+        self.hash = self.hash.wrapping_sub(window.hash(header.client));
         window.heard = self.heard;
+        self.hash = self.hash.wrapping_add(window.hash(header.client));
         while window.next - (window.answers.len() as i64) <= header.acknowledged {
             let Some(answer) = window.answers.pop_front() else { break };
+            self.hash = self.hash.wrapping_sub(hash_of(&answer));
             self.spare.push(answer);
         }
         if header.number == next && window.answers.len() < self.limits.window {
@@ -123,7 +130,10 @@ impl Deduplication {
         answer.clear();
         answer.extend_from_slice(&header.encode());
         answer.extend_from_slice(payload);
+        self.hash = self.hash.wrapping_sub(window.hash(header.client));
         window.next += 1;
+        self.hash = self.hash.wrapping_add(window.hash(header.client));
+        self.hash = self.hash.wrapping_add(hash_of(&answer));
         window.answers.push_back(answer);
         window.answers.back().map_or(&[], Vec::as_slice)
     }
@@ -134,68 +144,63 @@ impl Deduplication {
         self.clients.len()
     }
 
-    /// A hash over all that is remembered.
+    /// A hash over all that is remembered: the same for one restored from records.
     #[must_use]
     pub fn state_hash(&self) -> u64 {
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        let mut add = |bytes: &[u8]| {
-            for &byte in bytes {
-                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        };
-        for (client, window) in &self.clients {
-            add(&client.to_le_bytes());
-            add(&window.next.to_le_bytes());
-            add(&window.heard.to_le_bytes());
-            window.answers.iter().for_each(|answer| add(answer));
-        }
-        hash
+        self.hash
     }
 
-    /// The state as records for a snapshot, one for each client, in a fixed order.
+    /// Whether this client is remembered.
+    #[must_use]
+    pub fn is_known(&self, client: i64) -> bool {
+        self.clients.contains_key(&client)
+    }
+
+    /// The state as records for a snapshot, in a fixed order: for each client one of 25 bytes, then
+    /// one for each answer, 9 bytes longer than it.
     pub fn records(&self) -> impl Iterator<Item = Vec<u8>> {
-        self.clients.iter().map(|(client, window)| {
-            let mut record = Vec::new();
-            record.extend_from_slice(&client.to_le_bytes());
-            record.extend_from_slice(&window.next.to_le_bytes());
-            record.extend_from_slice(&window.heard.to_le_bytes());
-            for answer in &window.answers {
-                record.extend_from_slice(&(answer.len() as u64).to_le_bytes());
-                record.extend_from_slice(answer);
-            }
-            record
+        self.clients.iter().flat_map(|(client, window)| {
+            let words = [*client, window.next, window.heard.cast_signed()].map(i64::to_le_bytes);
+            let head = [&[WINDOW][..], words.as_flattened()].concat();
+            let answers = window.answers.iter();
+            let answers =
+                answers.map(|answer| [&[ANSWER][..], &client.to_le_bytes(), answer].concat());
+            std::iter::once(head).chain(answers)
         })
     }
 
-    /// Takes a record of a snapshot back.
+    /// Takes a record of a snapshot back, in the order of [`Deduplication::records`].
     ///
     /// # Errors
-    /// The record is damaged; nothing was taken.
+    /// The record is damaged or out of order; nothing was taken.
     pub fn restore(&mut self, record: &[u8]) -> Result<(), RestoreError> {
         let malformed = RestoreError::Malformed(record.len());
-        let mut rest = record;
-        let mut word = || {
-            let (head, tail) = rest.split_first_chunk::<8>().ok_or(malformed)?;
-            rest = tail;
-            Ok(i64::from_le_bytes(*head))
-        };
-        let (client, next, heard) = (word()?, word()?, word()?.cast_unsigned());
-        let mut answers = VecDeque::new();
-        while !rest.is_empty() {
-            let (head, tail) = rest.split_first_chunk::<8>().ok_or(malformed)?;
-            let length = usize::try_from(u64::from_le_bytes(*head)).map_err(|_| malformed)?;
-            let (answer, tail) = tail.split_at_checked(length).ok_or(malformed)?;
-            if length < HEADER_LENGTH {
-                return Err(malformed);
+        let (&kind, rest) = record.split_first().ok_or(malformed)?;
+        let (client, rest) = rest.split_first_chunk::<8>().ok_or(malformed)?;
+        let client = i64::from_le_bytes(*client);
+        match kind {
+            WINDOW => {
+                let (&[next, heard], []) = rest.as_chunks::<8>() else { return Err(malformed) };
+                let (next, heard) = (i64::from_le_bytes(next), u64::from_le_bytes(heard));
+                if next < 1 {
+                    return Err(malformed);
+                }
+                self.heard = self.heard.max(heard);
+                self.forget(client);
+                let window = Window { next, heard, answers: VecDeque::new() };
+                self.hash = self.hash.wrapping_add(window.hash(client));
+                self.clients.insert(client, window);
             }
-            answers.push_back(answer.to_vec());
-            rest = tail;
+            ANSWER if rest.len() >= HEADER_LENGTH => {
+                let window = self.clients.get_mut(&client).ok_or(malformed)?;
+                if window.answers.len() as i64 >= window.next - 1 {
+                    return Err(malformed);
+                }
+                self.hash = self.hash.wrapping_add(hash_of(rest));
+                window.answers.push_back(rest.to_vec());
+            }
+            _ => return Err(malformed),
         }
-        if next <= answers.len() as i64 {
-            return Err(malformed);
-        }
-        self.heard = self.heard.max(heard);
-        self.clients.insert(client, Window { next, heard, answers });
         Ok(())
     }
 
@@ -205,12 +210,47 @@ impl Deduplication {
         }
         let quietest = self.clients.iter().min_by_key(|(_, window)| window.heard);
         if let Some(client) = quietest.map(|(&client, _)| client) {
-            self.clients.remove(&client);
+            self.forget(client);
+        }
+    }
+
+    fn forget(&mut self, client: i64) {
+        if let Some(window) = self.clients.remove(&client) {
+            self.hash = self.hash.wrapping_sub(window.whole_hash(client));
         }
     }
 }
 
-fn refuse(reply: &mut Vec<u8>, client: i64, number: i64, status: AnswerStatus) -> Admission<'_> {
+impl Window {
+    fn hash(&self, client: i64) -> u64 {
+        let words = [client, self.next, self.heard.cast_signed()];
+        hash_of(words.map(i64::to_le_bytes).as_flattened())
+    }
+
+    fn whole_hash(&self, client: i64) -> u64 {
+        let answers = self.answers.iter().map(|answer| hash_of(answer));
+        answers.fold(self.hash(client), u64::wrapping_add)
+    }
+}
+
+/// First byte of a record that begins a client.
+const WINDOW: u8 = 0;
+/// First byte of a record that holds an answer.
+const ANSWER: u8 = 1;
+
+/// FNV-1a.
+fn hash_of(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+fn refuse<'s>(
+    reply: &'s mut Vec<u8>,
+    client: i64,
+    number: i64,
+    status: AnswerStatus,
+) -> Admission<'s, 'static> {
     reply.clear();
     reply.extend_from_slice(&AnswerHeader { client, number, status }.encode());
     Admission::Reply(reply)
@@ -303,6 +343,10 @@ mod tests {
             restored.restore(&record).unwrap();
         }
         assert_eq!(restored.state_hash(), deduplication.state_hash());
+        assert!(execute(&mut restored, &request(-6, 2, 1)));
+        assert_ne!(restored.state_hash(), deduplication.state_hash());
+        assert!(execute(&mut deduplication, &request(-6, 2, 1)));
+        assert_eq!(restored.state_hash(), deduplication.state_hash());
         let again = reply(&mut restored, &request(5, 2, 0));
         assert_eq!(again, Some((2, AnswerStatus::Executed)));
     }
@@ -311,14 +355,21 @@ mod tests {
     fn damaged_records_are_refused() {
         let mut deduplication = small();
         assert!(execute(&mut deduplication, &request(5, 1, 0)));
-        let record = deduplication.records().next().unwrap();
-        for length in (0..record.len()).filter(|&length| length != HEADER_LENGTH) {
-            assert_eq!(
-                small().restore(&record[..length]),
-                Err(RestoreError::Malformed(length)),
-                "{length}"
-            );
+        let records: Vec<Vec<u8>> = deduplication.records().collect();
+        let [window, answer] = &records[..] else { panic!("{records:?}") };
+        let mut restored = small();
+        for length in 0..window.len() {
+            let refused = Err(RestoreError::Malformed(length));
+            assert_eq!(restored.restore(&window[..length]), refused, "{length}");
         }
+        assert!(restored.restore(answer).is_err(), "it comes before its window");
+        restored.restore(window).unwrap();
+        for length in 0..9 + HEADER_LENGTH {
+            let refused = Err(RestoreError::Malformed(length));
+            assert_eq!(restored.restore(&answer[..length]), refused, "{length}");
+        }
+        restored.restore(answer).unwrap();
+        assert!(restored.restore(answer).is_err(), "there was only one");
     }
 
     #[test]
