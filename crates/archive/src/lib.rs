@@ -10,7 +10,9 @@ mod channel;
 pub mod checksum;
 pub mod config;
 mod control;
+pub mod directory;
 mod frame;
+pub mod mark_file;
 pub mod recovery;
 pub mod segment;
 #[cfg(test)]

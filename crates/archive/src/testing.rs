@@ -6,8 +6,8 @@ use std::sync::Arc;
 use runtime::background::{Background, Outcome, Ticket};
 use runtime::files::{Files, read_exact_at, write_all_at};
 use runtime::ports::Ports;
-use sim::world::{HostId, World};
-use wire::time::Nanos;
+use sim::{HostId, ProcessId, World};
+use wire::time::{Nanos, Now};
 
 /// The archive's directory in tests.
 pub(crate) const DIRECTORY: &str = "/archive";
@@ -15,7 +15,8 @@ pub(crate) const DIRECTORY: &str = "/archive";
 /// One host's disk, with a process that uses it.
 pub(crate) struct Disk {
     world: std::cell::RefCell<World>,
-    pub(crate) host: HostId,
+    host: HostId,
+    process: ProcessId,
     ports: Ports,
 }
 
@@ -26,7 +27,23 @@ impl Disk {
         let process = world.spawn(host, |_| Vec::new());
         let ports = world.ports(process);
         ports.files.create_directory(Path::new(DIRECTORY)).unwrap();
-        Self { world: world.into(), host, ports }
+        Self { world: world.into(), host, process, ports }
+    }
+
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.world.borrow().now(self.host)
+    }
+
+    /// Kills the process and starts another on the same disk.
+    pub(crate) fn kill(&mut self) {
+        let mut world = self.world.borrow_mut();
+        world.kill(self.process);
+        self.process = world.spawn(self.host, |_| Vec::new());
+        self.ports = world.ports(self.process);
     }
 
     pub(crate) fn files(&self) -> Arc<dyn Files> {

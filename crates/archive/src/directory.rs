@@ -1,0 +1,244 @@
+//! The archive's directory: who may use it, and what state it is in when it is opened.
+//!
+//! Opening is the one time when the archive reads and repairs what an earlier life left. Every step
+//! can be repeated: a crash here is followed by the same steps.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use runtime::files::{FileLock, Files, SyncKind, read_exact_at, write_all_at};
+use runtime::ports::Ports;
+use wire::archive::catalog::RecordingState;
+use wire::time::Now;
+
+use crate::catalog::{Catalog, CatalogError, Recording};
+use crate::config::Config;
+use crate::mark_file::{self, MarkFile, MarkFileError};
+use crate::recovery::{End, RecoveryError, recover, remove_spares};
+use crate::writer::Store;
+
+/// The file by whose lock a process owns the directory.
+pub const LOCK_FILE_NAME: &str = "coracle.lock";
+
+/// Why a directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// Another process of ours has it.
+    #[error("{} is in use by another process", .0.display())]
+    Locked(PathBuf),
+    /// See [`MarkFileError`].
+    #[error(transparent)]
+    Mark(#[from] MarkFileError),
+    /// See [`CatalogError`].
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// Files cannot be read or changed.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// An archive's directory, opened.
+pub struct Directory {
+    /// How segments are written.
+    pub store: Store,
+    /// What recordings there are; none is active.
+    pub catalog: Catalog,
+    /// Shows that the archive lives.
+    pub mark_file: MarkFile,
+    /// What had to be repaired, for the error log.
+    pub findings: Vec<String>,
+    _lock: Box<dyn FileLock>,
+}
+
+impl Directory {
+    /// Takes the directory, makes what is missing, and ends recordings that nobody ended.
+    ///
+    /// # Errors
+    /// See [`DirectoryError`].
+    pub fn open(
+        ports: &Ports,
+        config: &Config,
+        aeron_directory: &Path,
+        now: Now,
+    ) -> Result<Self, DirectoryError> {
+        let storage = &config.storage;
+        let path = storage.directory.as_path();
+        let failed = |source| DirectoryError::Io { path: path.to_path_buf(), source };
+        let files = &*ports.files;
+        files.create_directory(path).map_err(failed)?;
+        let lock = files.lock(&path.join(LOCK_FILE_NAME)).map_err(failed)?;
+        let lock = lock.ok_or_else(|| DirectoryError::Locked(path.to_path_buf()))?;
+        let marks = storage.mark_file_directory.as_deref().unwrap_or(path);
+        files.create_directory(marks).map_err(failed)?;
+        let last_owner = read_owner(files, path).map_err(failed)?;
+        let aeron_directory = aeron_directory.to_string_lossy();
+        let header = mark_file::header(config, &aeron_directory, ports.process_id, now);
+        let is_dead = |process_id| Some(process_id) == last_owner;
+        let mark_file = MarkFile::create(files, marks, &header, is_dead, now)?;
+        write_owner(files, path, ports.process_id, now).map_err(failed)?;
+        mark_file::link(files, path, marks).map_err(failed)?;
+        if storage.delete_on_start {
+            delete(files, path).map_err(failed)?;
+        }
+        let capacity = storage.catalog_capacity.cast_unsigned();
+        let checksum = storage.record_checksum;
+        let mut catalog = Catalog::open(files, path, capacity, checksum)?;
+        let mut findings = Vec::new();
+        remove_spares(files, path).map_err(failed)?;
+        settle(files, path, config, &mut catalog, &mut findings, now)?;
+        if catalog.take_unsynced() {
+            catalog.file().sync(SyncKind::All).map_err(failed)?;
+        }
+        let store = Store {
+            files: ports.files.clone(),
+            directory: Arc::from(path),
+            checksum,
+            is_synced: storage.file_sync_level.kind().is_some(),
+        };
+        Ok(Self { store, catalog, mark_file, findings, _lock: lock })
+    }
+}
+
+/// Ends every recording that nobody ended. One whose files are damaged beyond its tail is taken out
+/// of service, with its reason: the others are not to suffer for it.
+fn settle(
+    files: &dyn Files,
+    directory: &Path,
+    config: &Config,
+    catalog: &mut Catalog,
+    findings: &mut Vec<String>,
+    now: Now,
+) -> Result<(), DirectoryError> {
+    let active: Vec<Recording> =
+        catalog.iter_from(0).filter(|recording| recording.is_active()).cloned().collect();
+    let checksum = config.storage.record_checksum;
+    let mut buffer = vec![0; usize::try_from(config.storage.file_io_max_length).unwrap_or(0)];
+    for recording in active {
+        let found = recover(files, directory, &recording, checksum, &mut buffer)
+            .and_then(|found| found.apply(files, directory, &recording).map(|_| found));
+        match found {
+            Ok(found) => {
+                if matches!(found.end, End::Unsound | End::Torn) {
+                    let (id, end, stop) = (recording.id, found.end, found.stop_position);
+                    findings.push(format!("recording {id}: cut at {stop} ({end:?})"));
+                }
+                catalog.update(recording.id, |it| {
+                    it.stop_position = found.stop_position;
+                    it.stop_timestamp = now.epoch_millis();
+                })?;
+            }
+            Err(RecoveryError::Io { source, .. }) => {
+                return Err(DirectoryError::Io { path: directory.to_path_buf(), source });
+            }
+            Err(error) => {
+                findings.push(error.to_string());
+                catalog.remove(recording.id, RecordingState::Invalid)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Deletes all that an archive keeps, but not the guards.
+fn delete(files: &dyn Files, directory: &Path) -> io::Result<()> {
+    for entry in files.list(directory)? {
+        let is_segment = crate::segment::parse_name(&entry.name).is_some();
+        if is_segment || entry.name == crate::catalog::FILE_NAME {
+            files.remove(&directory.join(&entry.name))?;
+        }
+    }
+    Ok(())
+}
+
+/// The process that last wrote itself into the lock file.
+fn read_owner(files: &dyn Files, directory: &Path) -> io::Result<Option<i64>> {
+    let file = files.open(&directory.join(LOCK_FILE_NAME))?;
+    let mut bytes = vec![0; file.length()?.min(64) as usize];
+    read_exact_at(&*file, &mut bytes, 0)?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text.split_whitespace().next().and_then(|word| word.parse().ok()))
+}
+
+/// Writes process and start time as text, for people too.
+fn write_owner(files: &dyn Files, directory: &Path, process_id: i64, now: Now) -> io::Result<()> {
+    let file = files.open(&directory.join(LOCK_FILE_NAME))?;
+    file.set_length(0)?;
+    let text = format!("{process_id} {}\n", now.epoch_millis());
+    write_all_at(&*file, text.as_bytes(), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::NULL_VALUE;
+    use crate::frame::test_frame;
+    use crate::testing::{DIRECTORY, Disk};
+
+    fn config() -> Config {
+        let mut config = Config::default();
+        config.storage.directory = PathBuf::from(DIRECTORY);
+        config
+    }
+
+    fn open(disk: &Disk) -> Result<Directory, DirectoryError> {
+        Directory::open(disk.ports(), &config(), Path::new("/shm"), disk.now())
+    }
+
+    fn recording() -> Recording {
+        Recording {
+            stop_timestamp: NULL_VALUE,
+            stop_position: NULL_VALUE,
+            segment_file_length: 65_536,
+            term_buffer_length: 65_536,
+            mtu_length: 1_408,
+            stream_id: 10,
+            ..Recording::default()
+        }
+    }
+
+    #[test]
+    fn a_directory_belongs_to_one_process_and_to_the_next_at_once_when_that_died() {
+        let mut disk = Disk::new();
+        let first = open(&disk).unwrap();
+        assert!(matches!(open(&disk), Err(DirectoryError::Locked(_))));
+        disk.kill();
+        open(&disk).unwrap();
+        drop(first);
+    }
+
+    #[test]
+    fn recordings_that_nobody_ended_are_ended_where_their_frames_end() {
+        let disk = Disk::new();
+        let mut directory = open(&disk).unwrap();
+        let id = directory.catalog.add(recording()).unwrap();
+        drop(directory);
+        disk.write("0-0.rec", 0, &test_frame(recording().place(0), 9, b"payload"));
+        disk.write("0-65536.rec.next", 0, &[]);
+        let directory = open(&disk).unwrap();
+        let found = directory.catalog.get(id).unwrap();
+        assert_eq!(found.stop_position, 64);
+        assert_eq!(found.stop_timestamp, disk.now().epoch_millis());
+        assert!(!disk.names().contains(&"0-65536.rec.next".to_string()));
+    }
+
+    #[test]
+    fn a_recording_with_a_hole_in_its_files_is_taken_out_of_service_and_the_others_are_not() {
+        let disk = Disk::new();
+        let mut directory = open(&disk).unwrap();
+        for _ in 0..2 {
+            directory.catalog.add(recording()).unwrap();
+        }
+        drop(directory);
+        disk.write("0-131072.rec", 0, &[0; 65_536]);
+        let directory = open(&disk).unwrap();
+        assert_eq!(directory.findings, ["recording 0: segment at 65536 is missing"]);
+        assert!(directory.catalog.get(0).is_none());
+        assert_eq!(directory.catalog.get(1).unwrap().stop_position, 0);
+    }
+}
