@@ -123,9 +123,10 @@ pub trait Socket: Send {
     /// The lengths of its buffers as granted.
     fn buffer_lengths(&self) -> BufferLengths;
 
-    /// Hands over at most `limit` datagrams that have arrived, without waiting.
+    /// Hands over about `limit` datagrams that have arrived, without waiting.
     ///
-    /// Returns how many. Zero when none has.
+    /// Returns how many. Zero when none has. What the host joined (several datagrams of one source)
+    /// is handed over whole, so that it may be more than `limit`.
     ///
     /// # Errors
     /// A failure of the socket itself; refusals by peers are not errors.

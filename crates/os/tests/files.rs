@@ -1,0 +1,175 @@
+//! The files port and the background port over a directory of the real file system.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::{fs, io, thread};
+
+use coracle_os::files::OsFiles;
+use memory::buffer::AtomicBuffer;
+use runtime::background::{Background, Job, Outcome, Ticket};
+use runtime::files::{Entry, Files as _, SyncKind, read_exact_at, write_all_at};
+
+/// A directory that is removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("coracle-{name}-{}", std::process::id()));
+        fs::remove_dir_all(&path).ok();
+        OsFiles.create_directory(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn kind<T>(result: io::Result<T>) -> io::ErrorKind {
+    result.err().expect("an error").kind()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn files_are_read_and_written_at_offsets_and_belong_to_their_owner_alone() {
+    let scratch = Scratch::new("files");
+    let path = scratch.path("file");
+    assert_eq!(kind(OsFiles.open(&path)), io::ErrorKind::NotFound);
+    let file = OsFiles.create(&path).unwrap();
+    assert_eq!(kind(OsFiles.create(&path)), io::ErrorKind::AlreadyExists);
+    write_all_at(file.as_ref(), b"world", 6).unwrap();
+    write_all_at(file.as_ref(), b"hello ", 0).unwrap();
+    file.sync(SyncKind::Data).unwrap();
+    file.sync(SyncKind::All).unwrap();
+    let mut bytes = [0; 11];
+    read_exact_at(OsFiles.open(&path).unwrap().as_ref(), &mut bytes, 0).unwrap();
+    assert_eq!(&bytes, b"hello world");
+    file.set_length(4).unwrap();
+    assert_eq!((file.length().unwrap(), file.read_at(&mut bytes, 4).unwrap()), (4, 0));
+    assert_eq!((mode(&path), mode(&scratch.0)), (0o600, 0o700));
+}
+
+#[test]
+fn directories_are_listed_in_order_and_their_entries_renamed_and_removed() {
+    let scratch = Scratch::new("directories");
+    OsFiles.create_directory(&scratch.path("b/deep")).unwrap();
+    OsFiles.create_directory(&scratch.path("b/deep")).unwrap();
+    let file = OsFiles.create(&scratch.path("c")).unwrap();
+    write_all_at(file.as_ref(), b"123", 0).unwrap();
+    OsFiles.rename(&scratch.path("c"), &scratch.path("a")).unwrap();
+    OsFiles.sync_directory(&scratch.0).unwrap();
+    let of = |name: &str, is_directory, length| Entry { name: name.into(), is_directory, length };
+    assert_eq!(OsFiles.list(&scratch.0).unwrap(), [of("a", false, 3), of("b", true, 0)]);
+    assert_eq!(OsFiles.entry(&scratch.path("a")).unwrap(), Some(of("a", false, 3)));
+    assert_eq!(OsFiles.entry(&scratch.path("c")).unwrap(), None);
+    OsFiles.remove(&scratch.path("a")).unwrap();
+    OsFiles.remove_tree(&scratch.path("b")).unwrap();
+    OsFiles.remove_tree(&scratch.path("b")).unwrap();
+    assert_eq!(OsFiles.list(&scratch.0).unwrap(), []);
+    assert_eq!(kind(OsFiles.list(&scratch.path("b"))), io::ErrorKind::NotFound);
+    assert!(OsFiles.usable_space(&scratch.0).unwrap() > 0);
+}
+
+#[test]
+fn two_mappings_of_a_file_and_the_file_itself_show_the_same_bytes() {
+    let scratch = Scratch::new("mappings");
+    let path = scratch.path("map");
+    let one = OsFiles.create_mapped(&path, 10_000, true).unwrap();
+    assert_eq!(kind(OsFiles.create_mapped(&path, 1, false)), io::ErrorKind::AlreadyExists);
+    let two = OsFiles.map(&path).unwrap();
+    assert_eq!((one.region().length(), two.region().length()), (10_000, 10_000));
+    AtomicBuffer::new(Arc::clone(one.region())).store_i64(9_992, 77);
+    assert_eq!(AtomicBuffer::new(Arc::clone(two.region())).load_i64(9_992), 77);
+    two.sync(5_000..10_000).unwrap();
+    assert_eq!(kind(two.sync(0..10_001)), io::ErrorKind::InvalidInput);
+    let mut bytes = [0; 8];
+    read_exact_at(OsFiles.open(&path).unwrap().as_ref(), &mut bytes, 9_992).unwrap();
+    assert_eq!(i64::from_le_bytes(bytes), 77);
+    OsFiles.remove(&path).unwrap();
+    assert_eq!(AtomicBuffer::new(Arc::clone(one.region())).load_i64(9_992), 77);
+    OsFiles.create(&path).unwrap();
+    assert_eq!(kind(OsFiles.map(&path)), io::ErrorKind::InvalidData);
+}
+
+#[test]
+fn a_file_that_cannot_be_reserved_leaves_nothing_behind() {
+    let scratch = Scratch::new("full");
+    let path = scratch.path("huge");
+    assert!(OsFiles.create_mapped(&path, 1 << 60, true).is_err());
+    assert_eq!(OsFiles.entry(&path).unwrap(), None);
+}
+
+#[test]
+fn a_lock_excludes_others_until_it_is_dropped() {
+    let scratch = Scratch::new("lock");
+    let path = scratch.path("coracle.lock");
+    let held = OsFiles.lock(&path).unwrap();
+    assert!(held.is_some());
+    assert!(OsFiles.lock(&path).unwrap().is_none());
+    drop(held);
+    assert!(OsFiles.lock(&path).unwrap().is_some());
+    assert_eq!(mode(&path), 0o600);
+}
+
+#[test]
+fn background_jobs_of_a_window_are_done_in_order() {
+    let scratch = Scratch::new("background");
+    let ports = coracle_os::ports(Some(1)).unwrap();
+    let mut window = ports.background();
+    let (zeros, mapped) = (scratch.path("zeros"), scratch.path("mapped"));
+    let create = || Job::CreateZeroed { path: zeros.clone(), length: 600_000, sync: true };
+    let touched = 8_192;
+    let jobs = vec![
+        create(),
+        create(),
+        Job::CreateMapped { path: mapped.clone(), length: 9_000, allocate: true, touch: touched },
+        Job::Resolve("localhost".into()),
+        Job::Remove(vec![zeros.clone(), scratch.path("nothing")]),
+        Job::Sync { files: vec![], sync: SyncKind::Data, directories: vec![scratch.0.clone()] },
+    ];
+    let tickets: Vec<_> = jobs.into_iter().map(|job| window.submit(job)).collect();
+    let outcomes = wait_for(window.as_mut(), tickets.len());
+    assert!(outcomes.iter().map(|(ticket, _)| *ticket).eq(tickets));
+    let [(_, zeroed), (_, again), (_, mapping), (_, names), (_, removed), (_, synced)] =
+        <[_; 6]>::try_from(outcomes).ok().unwrap();
+    assert!(matches!(zeroed, Outcome::Opened(file) if file.length().unwrap() == 600_000));
+    assert!(matches!(again, Outcome::Failed(error)
+        if error.kind() == io::ErrorKind::AlreadyExists));
+    assert!(matches!(names, Outcome::Resolved(list) if list.iter().all(|ip| ip.is_loopback())));
+    assert!(matches!((removed, synced), (Outcome::Done, Outcome::Done)));
+    assert_eq!(OsFiles.entry(&zeros).unwrap(), None);
+    let Outcome::Mapped(mapping) = mapping else { panic!("not mapped") };
+    let length = mapping.region().length();
+    let _ = window.submit(Job::Touch { mapping: mapping.clone(), offset: 5, length });
+    let _ = window.submit(Job::Release(vec![mapping]));
+    assert_eq!(wait_for(window.as_mut(), 2).len(), 2);
+}
+
+fn wait_for(window: &mut dyn Background, count: usize) -> Vec<(Ticket, Outcome)> {
+    let mut outcomes = Vec::new();
+    while outcomes.len() < count {
+        if window.poll(&mut |ticket, outcome| outcomes.push((ticket, outcome))) == 0 {
+            thread::yield_now();
+        }
+    }
+    outcomes
+}
+
+#[test]
+fn a_signal_to_end_sets_the_flag() {
+    let asked = coracle_os::signal::termination().unwrap();
+    assert!(!asked.load(Ordering::Acquire));
+    signal_hook::low_level::raise(signal_hook::consts::SIGTERM).unwrap();
+    assert!(asked.load(Ordering::Acquire));
+}
