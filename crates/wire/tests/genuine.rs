@@ -186,6 +186,19 @@ fn every_template_is_declared_once_with_the_genuine_block() {
 }
 
 #[test]
+fn the_pages_of_the_seams_list_every_message() {
+    for (conversations, page) in [
+        (&CLUSTER_CONVERSATIONS[..], include_str!("../../../docs/cluster-protocol.md")),
+        (&ARCHIVE_CONVERSATIONS[..], include_str!("../../../docs/archive-protocol.md")),
+    ] {
+        for (name, template_id, block_length) in conversations.iter().flat_map(|(_, rows)| *rows) {
+            let row = format!("| {template_id} | {name} | {block_length} |");
+            assert_eq!(page.matches(&row).count(), 1, "{row}");
+        }
+    }
+}
+
+#[test]
 fn the_structures_of_the_catalog_have_the_genuine_blocks() {
     use wire::archive::catalog::{CatalogHeader, DescriptorHeader};
     let find = |id: u16| {

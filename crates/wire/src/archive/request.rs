@@ -33,7 +33,7 @@ messages! {
             recording_id: i64,
             /// -1 is the start.
             position: i64,
-            /// -1 is to the end; `i64::MAX` follows a live recording.
+            /// -1 is all, following a live recording; -2 is all that is there now.
             length: i64,
             replay_stream_id: i32,
             file_io_max_length: i32 = -1,
@@ -123,7 +123,7 @@ messages! {
             recording_id: i64,
             /// -1 is the start.
             position: i64,
-            /// -1 is to the end; `i64::MAX` follows a live recording.
+            /// -1 is all, following a live recording; -2 is all that is there now.
             length: i64,
             limit_counter_id: i32,
             replay_stream_id: i32,
