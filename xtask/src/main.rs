@@ -1,3 +1,45 @@
-//! Floor 8.
+//! Floor 8: the project's own chores.
+//!
+//! `cargo xtask tidy` says where the tree departs from STYLE.md and ARCHITECTURE.md.
 
-fn main() {}
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout)] // A program for a terminal.
+
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The project's own chores.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Check what no compiler checks: imports, lengths, documents, golden bytes.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().chore {
+        Chore::Tidy => report(tidy::check(&tidy::root())),
+    }
+}
+
+fn report(found: Result<Vec<tidy::Problem>, tidy::TidyError>) -> ExitCode {
+    match found {
+        Ok(problems) if problems.is_empty() => ExitCode::SUCCESS,
+        Ok(problems) => {
+            problems.iter().for_each(|problem| println!("{problem}"));
+            println!("{} problems", problems.len());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
