@@ -1,8 +1,8 @@
 //! The catalog: what recordings there are, on disk and in memory.
 //!
-//! One writer, the archive's conductor. Every entry is kept decoded; the file is written through and
-//! made durable by the caller, who syncs [`Catalog::file`] before anything that rests on a change
-//! is told to anybody. Layout and rules: archive specification 5.
+//! One writer, the archive's conductor. Every entry is kept decoded; the file is written through
+//! and made durable by the caller, who syncs [`Catalog::file`] before anything that rests on a
+//! change is told to anybody. Layout and rules: archive specification 5.
 //!
 //! What a crash at each step leaves:
 //!

@@ -121,7 +121,8 @@ pub fn recover(
 }
 
 impl Recovered {
-    /// Makes the files agree: removes what lies beyond the end, zeroes the rest of the last segment.
+    /// Makes the files agree: removes what lies beyond the end, zeroes the rest of the last
+    /// segment.
     ///
     /// Stale bytes there could pass for frames once the recording is extended up to them. Each step
     /// leaves a state whose recovery has the same outcome. Returns whether anything was changed.

@@ -1,7 +1,7 @@
 //! Writes the blocks of one recording into its segment files.
 //!
-//! Input: blocks of whole frames in the order of the stream. Output: bytes in files, and the list of
-//! what a sync has to cover. Knows nothing of images, counters or when to sync.
+//! Input: blocks of whole frames in the order of the stream. Output: bytes in files, and the list
+//! of what a sync has to cover. Knows nothing of images, counters or when to sync.
 //!
 //! What a crash at each step leaves (power loss and kill alike; [`recovery`](crate::recovery) says
 //! what is made of it):

@@ -136,8 +136,8 @@ impl Answers {
         self.removals.clear();
     }
 
-    /// Takes in one message of the driver. Messages of unknown types and malformed ones are skipped:
-    /// they cannot concern this client.
+    /// Takes in one message of the driver. Messages of unknown types and malformed ones are
+    /// skipped: they cannot concern this client.
     pub(crate) fn on_message(&mut self, type_id: i32, body: &[u8]) -> Result<(), ClientError> {
         let Ok(event) = Event::decode(type_id, body) else { return Ok(()) };
         match event {

@@ -145,8 +145,8 @@ pub enum AddError {
     Client(ClientError),
 }
 
-/// Why an offer did not go out. Fatal for the publication: `Closed`, `MaxPositionExceeded`. A message
-/// that is too long will never go out.
+/// Why an offer did not go out. Fatal for the publication: `Closed`, `MaxPositionExceeded`. A
+/// message that is too long will never go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OfferError {
     /// The log turned to its next term: offer again at once.

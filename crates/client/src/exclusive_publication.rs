@@ -46,8 +46,8 @@ impl ExclusivePublication {
         self.offer_with_reserved(parts, |_, _| 0)
     }
 
-    /// The same, with a reserved value for each frame: `reserved` gets the frame's offset in its term
-    /// and its length, header included.
+    /// The same, with a reserved value for each frame: `reserved` gets the frame's offset in its
+    /// term and its length, header included.
     ///
     /// # Errors
     /// See [`OfferError`].
@@ -62,8 +62,8 @@ impl ExclusivePublication {
         appended.map_err(|error| self.setup.offer_error(error))
     }
 
-    /// Claims room for a message of at most [`ExclusivePublication::payload_length_max`] bytes, to be
-    /// written in place and committed; dropping the claim gives it up.
+    /// Claims room for a message of at most [`ExclusivePublication::payload_length_max`] bytes, to
+    /// be written in place and committed; dropping the claim gives it up.
     ///
     /// # Errors
     /// See [`OfferError`].
@@ -84,8 +84,9 @@ impl ExclusivePublication {
         appended.map_err(|error| self.setup.offer_error(error))
     }
 
-    /// Appends whole frames as they are, such as a recording holds them. The first must stand exactly
-    /// where this publication does: term, offset, session and stream; the block ends in its term.
+    /// Appends whole frames as they are, such as a recording holds them. The first must stand
+    /// exactly where this publication does: term, offset, session and stream; the block ends in its
+    /// term.
     ///
     /// # Errors
     /// See [`OfferError`]; `WrongBlock` when it does not continue the log.

@@ -20,8 +20,8 @@ use crate::subscription::Subscription;
 
 /// Asks things of a client from any thread. Cheap to clone.
 ///
-/// A request goes out when the client is stepped next. A [`Client`](crate::Client) is its own handle
-/// by dereference.
+/// A request goes out when the client is stepped next. A [`Client`](crate::Client) is its own
+/// handle by dereference.
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
@@ -304,8 +304,8 @@ impl Handle {
         })
     }
 
-    /// Asks for a session id that is not in use on a stream. With a driver that cannot tell (control
-    /// protocol below 1.0.0) the answer is random.
+    /// Asks for a session id that is not in use on a stream. With a driver that cannot tell
+    /// (control protocol below 1.0.0) the answer is random.
     pub fn next_session_id(&self, stream_id: StreamId) -> Pending<SessionId> {
         let request = DriverRequest::NextAvailableSessionId { stream_id };
         self.ask(request, Ok(()), |reply| Question::SessionId { stream_id, reply })

@@ -138,8 +138,8 @@ impl Image {
         self.advance(progress)
     }
 
-    /// Hands over the whole frames that are there in one piece of at most `length_max` bytes; returns
-    /// how many bytes. Padding comes alone, whatever its length.
+    /// Hands over the whole frames that are there in one piece of at most `length_max` bytes;
+    /// returns how many bytes. Padding comes alone, whatever its length.
     ///
     /// Not for untethered subscriptions: they could be overtaken, and get nothing.
     pub fn block_poll(&mut self, length_max: usize, on_block: impl FnOnce(Block<'_>)) -> usize {
@@ -313,7 +313,8 @@ impl Image {
         self.setup.log.description().mtu_length
     }
 
-    /// Refuses it from here on; its publisher is told the reason (at most 1023 bytes). Not for spies.
+    /// Refuses it from here on; its publisher is told the reason (at most 1023 bytes). Not for
+    /// spies.
     pub fn reject(&self, reason: &str) -> Pending<()> {
         self.setup.handle.reject_image(self.setup.correlation_id, self.position, reason)
     }

@@ -1,7 +1,7 @@
 //! The logs that a client has mapped, shared by their users and unmapped some time after the last.
 //!
-//! No handle ever unmaps memory, which may block: the last reference is the one here, and it goes to
-//! the background after the resource linger.
+//! No handle ever unmaps memory, which may block: the last reference is the one here, and it goes
+//! to the background after the resource linger.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! Reading where nobody waits for the reader: copy out, then look again.
 //!
-//! A subscriber that is not tethered does not hold back its publisher, which may clean and rewrite a
-//! frame at any time. No reference is made to such bytes: they are copied, and the copy counts only
-//! if the header is the same afterwards (docs/log-buffer.md).
+//! A subscriber that is not tethered does not hold back its publisher, which may clean and rewrite
+//! a frame at any time. No reference is made to such bytes: they are copied, and the copy counts
+//! only if the header is the same afterwards (docs/log-buffer.md).
 
 use std::sync::atomic::{Ordering, fence};
 
@@ -59,8 +59,8 @@ pub(crate) fn copy_frame(log: &LogBuffer, position: Position, target: &mut Vec<u
         target.resize(payload_length, 0);
     }
     term.copy_out(offset + DATA_HEADER_LENGTH, &mut target[..payload_length]);
-    // Acquire: the copy is complete before the header is looked at again; whoever rewrites the frame
-    // changes the header first.
+    // Acquire: the copy is complete before the header is looked at again; whoever rewrites the
+    // frame changes the header first.
     fence(Ordering::Acquire);
     if header_at(term, offset) != header || is_lost(log, position) {
         return Copied::Overtaken;

@@ -232,8 +232,8 @@ impl Publication {
         self.offer_with_reserved(parts, |_, _| 0)
     }
 
-    /// The same, with a reserved value for each frame: `reserved` gets the frame's offset in its term
-    /// and its length, header included.
+    /// The same, with a reserved value for each frame: `reserved` gets the frame's offset in its
+    /// term and its length, header included.
     ///
     /// # Errors
     /// See [`OfferError`].
@@ -248,8 +248,9 @@ impl Publication {
         appended.map_err(|error| self.setup.offer_error(error))
     }
 
-    /// Claims room for a message of at most [`Publication::payload_length_max`] bytes, to be written
-    /// in place and committed. The stream stands still behind an open claim; dropping it gives it up.
+    /// Claims room for a message of at most [`Publication::payload_length_max`] bytes, to be
+    /// written in place and committed. The stream stands still behind an open claim; dropping it
+    /// gives it up.
     ///
     /// # Errors
     /// See [`OfferError`].

@@ -123,8 +123,9 @@ impl Subscription {
         }
     }
 
-    /// Tells of images that have come or gone since the last call; returns how many. Each image that
-    /// was announced is announced gone, once; one that came and went between two calls is not told.
+    /// Tells of images that have come or gone since the last call; returns how many. Each image
+    /// that was announced is announced gone, once; one that came and went between two calls is not
+    /// told.
     pub fn poll_image_events(&mut self, mut on_event: impl FnMut(ImageEvent<'_>)) -> usize {
         self.update();
         let mut count = self.departed.len();
@@ -161,8 +162,8 @@ impl Subscription {
         self.images_mut().filter(|image| image.session_id() == session_id).last()
     }
 
-    /// Takes an image out, to be polled elsewhere. It is closed as before when its publisher goes or
-    /// this subscription closes, but no event tells of it any more.
+    /// Takes an image out, to be polled elsewhere. It is closed as before when its publisher goes
+    /// or this subscription closes, but no event tells of it any more.
     pub fn take_image(&mut self, correlation_id: CorrelationId) -> Option<Image> {
         self.update();
         let found = |member: &Member| member.image.correlation_id() == correlation_id;
@@ -224,8 +225,8 @@ impl Subscription {
         self.local_addresses().into_iter().next()
     }
 
-    /// The channel with [`Subscription::resolved_endpoint`] in place of a port 0: what to tell a peer.
-    /// `None` until it is known, or when the channel is not valid.
+    /// The channel with [`Subscription::resolved_endpoint`] in place of a port 0: what to tell a
+    /// peer. `None` until it is known, or when the channel is not valid.
     #[must_use]
     pub fn resolved_channel(&self) -> Option<String> {
         let mut uri = ChannelUri::parse(&self.setup.channel).ok()?;

@@ -1,9 +1,9 @@
 //! Floor 5: what a user's service is, and what it sees of the cluster.
 //!
-//! A service is a [`ClusteredService`]: a state machine that the log drives, equal on all members. It
-//! sees the cluster as the [`Cluster`] handle that each call brings; [`testing`] drives a service
-//! without any network. It knows neither the consensus module, which may be genuine Aeron's, nor the
-//! driver.
+//! A service is a [`ClusteredService`]: a state machine that the log drives, equal on all members.
+//! It sees the cluster as the [`Cluster`] handle that each call brings; [`testing`] drives a
+//! service without any network. It knows neither the consensus module, which may be genuine
+//! Aeron's, nor the driver.
 
 #![forbid(unsafe_code)]
 

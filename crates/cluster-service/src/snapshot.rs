@@ -5,8 +5,8 @@
 /// Each message comes back as one call of
 /// [`on_snapshot`](crate::service::ClusteredService::on_snapshot). What is written is kept until it
 /// has gone to the recording, so that a write never fails; a service with much state returns
-/// [`Step::More`](crate::service::Step::More) whenever [`SnapshotWriter::is_full`], and goes on from
-/// there in the next call.
+/// [`Step::More`](crate::service::Step::More) whenever [`SnapshotWriter::is_full`], and goes on
+/// from there in the next call.
 pub struct SnapshotWriter<'a> {
     pending: &'a mut PendingSnapshot,
 }

@@ -365,7 +365,8 @@ impl Context {
         }
     }
 
-    /// Leaves the log: everything of it is closed, everything uncommitted undone. `LogLeft` answers.
+    /// Leaves the log: everything of it is closed, everything uncommitted undone. `LogLeft`
+    /// answers.
     pub(crate) fn leave_log(&mut self) {
         let was_unsent = self.out.void_log();
         self.services.abandon_join(!was_unsent);

@@ -1,8 +1,8 @@
 //! The broadcast from one transmitter to many receivers: the driver's answers to its clients.
 //!
 //! Layout: [`wire::ring`]. The transmitter waits for nobody: a receiver that falls a whole buffer
-//! behind is lapped and cannot know what it missed. Every receiver sees every message and begins with
-//! the last one sent before it came, so messages are filtered by correlation id.
+//! behind is lapped and cannot know what it missed. Every receiver sees every message and begins
+//! with the last one sent before it came, so messages are filtered by correlation id.
 
 use thiserror::Error;
 use wire::ring::to_clients::{LATEST_OFFSET, TAIL_INTENT_OFFSET, TAIL_OFFSET, TRAILER_LENGTH};

@@ -14,18 +14,19 @@ compile_error!(
 
 /// Longer copies are cut into pieces of this many bytes.
 ///
-/// From about 2 KiB up the C library may copy with one string instruction, which runs at a twentieth
-/// of the speed for unlucky distances between source and target (measured on Zen 3).
+/// From about 2 KiB up the C library may copy with one string instruction, which runs at a
+/// twentieth of the speed for unlucky distances between source and target (measured on Zen 3).
 const COPY_PIECE_LENGTH: usize = 1024;
 
 /// A range of a [`Region`] that other threads and other processes read and write at any time.
 ///
-/// Every method checks its range and alignment with an assertion that stays in release, so that every
-/// method is safe for every argument; a failed one is a defect of this program, as lengths found in
-/// memory are checked before they are used.
+/// Every method checks its range and alignment with an assertion that stays in release, so that
+/// every method is safe for every argument; a failed one is a defect of this program, as lengths
+/// found in memory are checked before they are used.
 ///
 /// Why the unsafe code below is sound:
-/// 1. *In bounds*: `base` is valid for reads and writes of `length` bytes, and each access lies within.
+/// 1. *In bounds*: `base` is valid for reads and writes of `length` bytes, and each access lies
+///    within.
 /// 2. *Alive*: the `Arc<Region>` keeps the memory for as long as this value exists.
 /// 3. *Aligned*: `base` is 8-aligned and offsets of atomics are multiples of their size.
 /// 4. *No references*: bytes are loaded, stored and copied, never borrowed. The one exception is
@@ -33,9 +34,9 @@ const COPY_PIECE_LENGTH: usize = 1024;
 ///    not written until every subscriber position has passed it, which the publisher limit and the
 ///    cleaning rules ensure.
 /// 5. *Racing copies*: words that pass between threads are atomics. Plain copies touch bytes that a
-///    protocol gave to one side (a claimed range, a published record). Where a copy may race all the
-///    same (a lapped broadcast receiver, another process that breaks the protocol) its bytes are
-///    discarded or decoded by functions that are total over all byte values.
+///    protocol gave to one side (a claimed range, a published record). Where a copy may race all
+///    the same (a lapped broadcast receiver, another process that breaks the protocol) its bytes
+///    are discarded or decoded by functions that are total over all byte values.
 #[derive(Clone)]
 pub struct AtomicBuffer {
     base: NonNull<u8>,

@@ -1,8 +1,8 @@
 //! The interface of `buffer` and `region` over model atomics, for the model checker.
 //!
-//! Loom's atomics cannot lie over raw bytes. A region is therefore a table of 8-byte cells, made when
-//! first touched; narrower stores are read-modify-writes of their cell. Cells that nobody touched are
-//! zero, as in a new region.
+//! Loom's atomics cannot lie over raw bytes. A region is therefore a table of 8-byte cells, made
+//! when first touched; narrower stores are read-modify-writes of their cell. Cells that nobody
+//! touched are zero, as in a new region.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

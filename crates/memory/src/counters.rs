@@ -373,7 +373,8 @@ impl CountersReader {
         Ok(())
     }
 
-    /// Replaces the label of a counter in place. Readers may see old and new text mixed for a moment.
+    /// Replaces the label of a counter in place. Readers may see old and new text mixed for a
+    /// moment.
     ///
     /// # Errors
     /// Not in use, or too long.

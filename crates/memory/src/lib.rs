@@ -1,8 +1,8 @@
 //! Floor 1: log buffers, counters, rings and broadcast buffers over shared memory.
 //!
 //! Everything here lies in memory that other threads and other processes read and write; its bytes
-//! are described in `wire`. The crate knows nothing of files, sockets or agents: whoever maps a file
-//! hands in a [`region::Region`], and time is a parameter.
+//! are described in `wire`. The crate knows nothing of files, sockets or agents: whoever maps a
+//! file hands in a [`region::Region`], and time is a parameter.
 
 #![allow(unsafe_code)]
 

@@ -2,8 +2,8 @@
 //!
 //! Publishers [append](append), alone or many at once; readers [poll](read) fragments or
 //! [blocks](block); a driver [scans](scan) for what to send, [rebuilds](rebuild) what it received,
-//! finds [gaps](gap), [cleans](clean) terms for re-use and [unblocks](unblock) what a dead publisher
-//! left behind. The layout is that of [`wire::log`].
+//! finds [gaps](gap), [cleans](clean) terms for re-use and [unblocks](unblock) what a dead
+//! publisher left behind. The layout is that of [`wire::log`].
 
 pub mod append;
 pub mod append_exclusive;

@@ -10,8 +10,8 @@ const PAGE_LENGTH: usize = 4096;
 
 /// A block of memory that other threads and other processes may write at any time.
 ///
-/// It hands out no references; [`AtomicBuffer`](crate::buffer::AtomicBuffer) is the way in. It lives
-/// as long as the last `Arc` of it.
+/// It hands out no references; [`AtomicBuffer`](crate::buffer::AtomicBuffer) is the way in. It
+/// lives as long as the last `Arc` of it.
 pub struct Region {
     base: NonNull<u8>,
     length: usize,

@@ -346,8 +346,8 @@ impl RingConsumer {
 
     /// Hands up to `limit` messages to `handler`, as copies, and returns how many it took.
     ///
-    /// One call does not go past the end of the buffer. What was read is zeroed before producers may
-    /// use it again. A handler that panics has its message read again.
+    /// One call does not go past the end of the buffer. What was read is zeroed before producers
+    /// may use it again. A handler that panics has its message read again.
     ///
     /// # Errors
     /// A record with an impossible length: see [`MalformedRecord`].

@@ -10,8 +10,8 @@ use memmap2::MmapRaw;
 use memory::region::Region;
 use runtime::files::{Backing, Mapping};
 
-/// Maps a file whole. Whoever cuts it off later makes an access beyond its end a bus error: files of
-/// a fixed length are mapped, and their makers do not shorten them.
+/// Maps a file whole. Whoever cuts it off later makes an access beyond its end a bus error: files
+/// of a fixed length are mapped, and their makers do not shorten them.
 pub(crate) fn map(file: &File) -> io::Result<Mapping> {
     if file.metadata()?.len() == 0 {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "an empty file cannot be mapped"));

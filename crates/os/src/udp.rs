@@ -83,8 +83,8 @@ impl Network for OsNetwork {
     }
 }
 
-/// A socket by its options. Multicast goes only to sockets that joined its group, and datagrams that
-/// are too long for the way are fragmented, as with genuine Aeron.
+/// A socket by its options. Multicast goes only to sockets that joined its group, and datagrams
+/// that are too long for the way are fragmented, as with genuine Aeron.
 fn configured(options: &SocketOptions) -> io::Result<socket2::Socket> {
     let domain = Domain::for_address(options.local);
     let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;

@@ -71,8 +71,8 @@ pub trait Agent: Send {
     /// A [`Halt`] ends the agent; errors that it can live with it counts and logs by itself.
     fn do_work(&mut self, now: Now) -> Result<Work, Halt>;
 
-    /// An orderly end: called once after the last pass. A killed process never gets here, so nothing
-    /// that others rely on may depend on it.
+    /// An orderly end: called once after the last pass. A killed process never gets here, so
+    /// nothing that others rely on may depend on it.
     fn on_close(&mut self, now: Now) {
         let _ = now;
     }

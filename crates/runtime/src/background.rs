@@ -55,7 +55,8 @@ pub enum Job {
         /// Whether the file and its directory are made durable before the outcome.
         sync: bool,
     },
-    /// Drops the last references to mappings, whose unmapping may block. Outcome: [`Outcome::Done`].
+    /// Drops the last references to mappings, whose unmapping may block. Outcome:
+    /// [`Outcome::Done`].
     Release(Vec<Mapping>),
     /// Removes files. Those already gone are fine. Outcome: [`Outcome::Done`].
     Remove(Vec<PathBuf>),

@@ -1,6 +1,7 @@
 //! The network port: UDP sockets, one call per batch.
 //!
-//! Implementations: `os` over the kernel, `sim` in memory. Fault wrappers implement the same traits.
+//! Implementations: `os` over the kernel, `sim` in memory. Fault wrappers implement the same
+//! traits.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -1,9 +1,9 @@
 //! Floor 2: the simulated world behind the ports of the runtime.
 //!
-//! A [`World`] has hosts; a host has addresses, clocks and files; processes on it own agents. All of
-//! it is stepped by one thread in virtual time, and whatever happens follows from a seed: the same
-//! seed and the same calls give the same [`World::trace_hash`]. It knows nothing of the operating
-//! system, nor of what the agents are for.
+//! A [`World`] has hosts; a host has addresses, clocks and files; processes on it own agents. All
+//! of it is stepped by one thread in virtual time, and whatever happens follows from a seed: the
+//! same seed and the same calls give the same [`World::trace_hash`]. It knows nothing of the
+//! operating system, nor of what the agents are for.
 
 #![forbid(unsafe_code)]
 

@@ -191,8 +191,8 @@ impl World {
     }
 
     /// Ends a process as SIGKILL does: no agent is told, its peers hear nothing more from it, its
-    /// locks are free, its background jobs that are not done never will be, and its host keeps files
-    /// and shared memory as they are. Nothing if it has ended already.
+    /// locks are free, its background jobs that are not done never will be, and its host keeps
+    /// files and shared memory as they are. Nothing if it has ended already.
     pub fn kill(&mut self, process: ProcessId) {
         let Some(ended) = self.processes[process.0].take() else { return };
         self.trace.mix(0x4b49 ^ process.0 as u64);

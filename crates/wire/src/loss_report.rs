@@ -1,8 +1,9 @@
 //! Entries of `loss-report.dat`: what a driver lost, by stream and source.
 //!
 //! ```text
-//! 0 observations i64 | 8 bytes lost i64 | 16 first ms i64 | 24 last ms i64 | 32 session | 36 stream
-//! 40 channel length i32 | channel | align 4 | source length i32 | source
+//! 0 observations i64 | 8 bytes lost i64 | 16 first ms i64 | 24 last ms i64
+//! 32 session i32 | 36 stream i32 | 40 channel length i32 | channel
+//! align 4 | source length i32 | source
 //! ```
 //!
 //! Entries are 64-aligned. The observations are stored last, by release: 0 is the end.

@@ -1,5 +1,5 @@
-//! Headers that make a client's messages count exactly once. Ours: the cluster protocol carries them
-//! as payload and does not know them.
+//! Headers that make a client's messages count exactly once. Ours: the cluster protocol carries
+//! them as payload and does not know them.
 //!
 //! ```text
 //! request  0        8        16              24

@@ -1,8 +1,8 @@
 //! Channel URIs: `[aeron-spy:]aeron:udp|ipc[?key=value[|key=value]...]`.
 //!
-//! [`ChannelUri`] is the parsed text: it keeps parameters in their order, unknown ones included, and
-//! prints them again. What a parameter means is asked by typed accessors, whose errors name the key
-//! and the value. Which parameters go together is the driver's to judge, not known here.
+//! [`ChannelUri`] is the parsed text: it keeps parameters in their order, unknown ones included,
+//! and prints them again. What a parameter means is asked by typed accessors, whose errors name the
+//! key and the value. Which parameters go together is the driver's to judge, not known here.
 
 mod address;
 mod flow;

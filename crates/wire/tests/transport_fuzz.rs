@@ -65,7 +65,9 @@ proptest! {
     }
 
     #[test]
-    fn files_and_records(bytes in proptest::collection::vec(prop_oneof![0..3u8, any::<u8>()], 0..600)) {
+    fn files_and_records(
+        bytes in proptest::collection::vec(prop_oneof![0..3u8, any::<u8>()], 0..600),
+    ) {
         if let Ok(header) = cnc::Header::decode(&bytes)
             && let Ok(sections) = header.sections(1 << 20) {
             prop_assert!(sections.end() <= 1 << 20);

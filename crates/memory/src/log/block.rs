@@ -9,8 +9,9 @@ impl LogBuffer {
     /// Hands a run of whole frames from `position` on to `handler`, in place; returns its length in
     /// bytes, or zero when there is none.
     ///
-    /// The run ends at the end of the term, before the frame that would make it longer than `limit`,
-    /// and before padding. Padding comes alone, and then even if it is longer than `limit`.
+    /// The run ends at the end of the term, before the frame that would make it longer than
+    /// `limit`, and before padding. Padding comes alone, and then even if it is longer than
+    /// `limit`.
     pub fn read_block(
         &self,
         position: Position,

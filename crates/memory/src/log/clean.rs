@@ -5,12 +5,12 @@ use wire::position::Position;
 use super::LogBuffer;
 
 impl LogBuffer {
-    /// Zeroes from `cleaned` towards `target`, at most to the end of the term and at most `length_max`
-    /// bytes; returns how far the log is clean. Both are multiples of 8. Called by the driver's
-    /// conductor only.
+    /// Zeroes from `cleaned` towards `target`, at most to the end of the term and at most
+    /// `length_max` bytes; returns how far the log is clean. Both are multiples of 8. Called by the
+    /// driver's conductor only.
     ///
-    /// The first word goes last: it tells readers that a frame is there, so that a late one sees the
-    /// old bytes or nothing.
+    /// The first word goes last: it tells readers that a frame is there, so that a late one sees
+    /// the old bytes or nothing.
     #[must_use]
     pub fn clean(&self, cleaned: Position, target: Position, length_max: usize) -> Position {
         let Ok(dirty) = usize::try_from(target.0.saturating_sub(cleaned.0)) else {

@@ -1,12 +1,12 @@
 //! `archive.catalog`: the descriptors of all recordings.
 //!
 //! ```text
-//!   0              32                        64                  144
-//!   +--------------+------------+------------+-------------------+------------------+--------+
-//!   | catalog      | descriptor | descriptor | descriptor block: | channels, source | zeros  | next
-//!   | header       | header     |            | 80 bytes          | u32 length + ... |        | frame
-//!   +--------------+------------+------------+-------------------+------------------+--------+
-//!                  |<- 32 ---->|<- length of the header, a multiple of the alignment less 32 ->|
+//! 0              32                        64                  144
+//! +--------------+------------+------------+-------------------+------------------+--------+
+//! | catalog      | descriptor | descriptor | descriptor block: | channels, source | zeros  | next
+//! | header       | header     |            | 80 bytes          | u32 length + ... |        | frame
+//! +--------------+------------+------------+-------------------+------------------+--------+
+//!                |<- 32 ---->|<- length of the header, a multiple of the alignment less 32 ->|
 //! ```
 //!
 //! A descriptor frame is a header of 32 bytes and the body of a

@@ -1,11 +1,11 @@
 //! Header of `cluster-mark.dat` and `cluster-mark-service-<id>.dat`: schema 110 version 2.
 //!
 //! ```text
-//!   0         8                         136                     8192            8192 + error length
-//!   +---------+-------------------------+-----------------------+---------------+
-//!   | message | block of 128 bytes:     | six text fields       | error log     |
-//!   | header  | numbers                 | u32 length + bytes    |               |
-//!   +---------+-------------------------+-----------------------+---------------+
+//! 0         8                         136                     8192            8192 + error length
+//! +---------+-------------------------+-----------------------+---------------+
+//! | message | block of 128 bytes:     | six text fields       | error log     |
+//! | header  | numbers                 | u32 length + bytes    |               |
+//! +---------+-------------------------+-----------------------+---------------+
 //! ```
 //!
 //! The file is mapped: `activity_timestamp` is the heartbeat of its owner and `version` is written
