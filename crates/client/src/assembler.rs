@@ -17,7 +17,7 @@ const HEADER_LENGTH: i32 = 32;
 
 /// Puts messages together from several sources of one subscription.
 ///
-/// ```ignore
+/// ```text
 /// subscription.poll(10, |fragment| assembler.on_fragment(fragment, |message| use(message)));
 /// ```
 /// Call [`FragmentAssembler::remove`] when an image has gone, lest its buffer stays.
