@@ -361,9 +361,9 @@ impl Consensus {
                 }
             }
             ServiceInput::CloseSession { session } => {
-                if matches!(&self.election, Election::Leader(leader) if leader.is_in_service()) {
-                    ctx.close_by_service(session);
-                }
+                let election = &self.election;
+                let leads = matches!(election, Election::Leader(leader) if leader.is_in_service());
+                ctx.sessions.close_by_service(session, leads);
             }
             ServiceInput::ScheduleTimer { correlation_id, deadline } => {
                 ctx.timers.schedule(correlation_id, deadline);

@@ -11,7 +11,7 @@ use crate::id::{LeadershipTermId, RecordingId};
 use crate::input::LogEvent;
 use crate::message::{PeerMessage, TerminationAck, TerminationPosition};
 use crate::service::Barrier;
-use crate::session::{CloseReason, Session};
+use crate::session::Session;
 
 /// `ClusterAction` codes of the wire.
 pub(crate) const SUSPEND: i32 = 0;
@@ -245,10 +245,5 @@ impl Context {
             self.out.persist(Persist::EndTerm { term, end });
         }
         self.halt(Halt::Terminated);
-    }
-
-    /// A service asks to close a session, on the leader.
-    pub(crate) fn close_by_service(&mut self, session: crate::id::ClusterSessionId) {
-        self.sessions.close(session, CloseReason::ServiceAction);
     }
 }

@@ -64,6 +64,8 @@ pub(crate) struct Session {
     pub(crate) principal: Vec<u8>,
     pub(crate) opened: Position,
     pub(crate) stage: Stage,
+    /// Its service asked to close it: every member knows that at the same position of the log.
+    pub(crate) is_closed_by_service: bool,
     last_activity: Nanos,
     /// Whether the client was told OK by this node, or by whom wrote the snapshot.
     is_told: bool,
@@ -235,6 +237,7 @@ impl Sessions {
             principal: Vec::new(),
             opened: Position(0),
             stage: Stage::Pending,
+            is_closed_by_service: false,
             last_activity: now,
             is_told: false,
         };
@@ -327,6 +330,16 @@ impl Sessions {
         }
         session.stage = Stage::Closing(reason);
         true
+    }
+
+    /// A service asks to close a session: noted by every member, appended by the leader.
+    pub(crate) fn close_by_service(&mut self, id: ClusterSessionId, leads: bool) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.is_closed_by_service = true;
+            if leads {
+                self.close(id, CloseReason::ServiceAction);
+            }
+        }
     }
 
     pub(crate) fn reply(&mut self, id: ClusterSessionId, action: ClientAction) {
@@ -461,7 +474,9 @@ impl Sessions {
         for id in ids {
             let Some(session) = self.sessions.get_mut(&id) else { continue };
             session.last_activity = now;
-            if session.stage == Stage::Open && is_startup {
+            if session.stage == Stage::Open && session.is_closed_by_service {
+                session.stage = Stage::Closing(CloseReason::ServiceAction);
+            } else if session.stage == Stage::Open && is_startup {
                 session.stage = Stage::Closing(CloseReason::Timeout);
             }
             let (correlation_id, told) = (session.correlation_id, session.is_told);
@@ -506,6 +521,7 @@ impl Session {
             principal: Vec::new(),
             opened,
             stage: Stage::Open,
+            is_closed_by_service: false,
             last_activity: now,
             is_told: false,
         }
@@ -522,6 +538,7 @@ impl Session {
         self.is_told = true;
         if let Some(reason) = reason {
             self.stage = Stage::Closing(reason);
+            self.is_closed_by_service = reason == CloseReason::ServiceAction;
         }
         self
     }

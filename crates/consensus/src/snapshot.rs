@@ -6,7 +6,7 @@ use wire::position::Position;
 
 use crate::context::Context;
 use crate::id::{ClusterSessionId, CorrelationId, ServiceId};
-use crate::session::{CloseReason, Session, Stage};
+use crate::session::{CloseReason, Session};
 
 /// One message between the markers of the module's snapshot, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +57,9 @@ impl Context {
             pending_message_capacity: first.map_or(0, capacity),
         });
         for (session, known) in self.sessions.iter() {
-            let close_reason = match known.stage {
-                Stage::Closing(reason) => Some(reason),
-                _ => None,
-            };
+            // A close that only the leader knows of is not state of the cluster: the snapshots of
+            // all members are equal.
+            let close_reason = known.is_closed_by_service.then_some(CloseReason::ServiceAction);
             write(SnapshotItem::Session {
                 session,
                 correlation_id: known.correlation_id,

@@ -1,0 +1,74 @@
+//! Whole clusters of cores under trouble: what must hold, holds.
+
+extern crate coracle_consensus as consensus;
+
+mod world;
+
+use consensus::Rules;
+use world::check::Totals;
+use world::{World, trouble};
+
+/// More seeds for a longer look: `CONSENSUS_SEEDS=5000 cargo test -p coracle-consensus`.
+fn seeds(default: u64) -> u64 {
+    std::env::var("CONSENSUS_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn run(members: usize, count: u64) -> Totals {
+    let mut totals = Totals::default();
+    for seed in 0..count {
+        let (check, violation) = trouble(seed, members, Rules::default(), 3_000);
+        assert!(violation.is_none(), "{members} members, seed {seed}: {}", violation.unwrap());
+        totals.merge(&check.totals);
+    }
+    println!("{members} members, {count} seeds: {totals:?}");
+    totals
+}
+
+#[test]
+fn three_members_keep_every_promise_under_trouble() {
+    let totals = run(3, seeds(60));
+    assert!(totals.truncations > 0 && totals.replications > 0 && totals.catchups > 0);
+    assert!(totals.snapshots > 0 && totals.snapshot_restarts > 0 && totals.exposed > 1_000);
+}
+
+#[test]
+fn five_members_keep_every_promise_under_trouble() {
+    let totals = run(5, seeds(30));
+    assert!(totals.truncations > 0 && totals.replications > 0 && totals.catchups > 0);
+}
+
+#[test]
+fn a_cluster_without_trouble_elects_once_and_serves() {
+    let mut world = World::new(7, 3, Rules::default());
+    world.workload = true;
+    world.run_steps(4_000);
+    assert_eq!(world.check.violation, None);
+    let elections: u64 =
+        world.nodes.iter().map(|node| node.core.as_ref().unwrap().counters().elections).sum();
+    assert_eq!(elections, 3, "one each");
+    assert!(world.check.exposed.len() > 500);
+}
+
+#[test]
+fn a_single_member_leads_alone() {
+    let mut world = World::new(7, 1, Rules::default());
+    world.run_steps(2_000);
+    assert_eq!(world.check.violation, None);
+    assert!(world.check.exposed.len() > 100);
+    world.crash(0);
+    world.heal();
+    world.must_converge(2_000);
+    assert_eq!(world.check.violation, None);
+}
+
+#[test]
+fn all_members_restarted_with_a_log_elect_commit_and_serve() {
+    let mut world = World::new(11, 3, Rules::default());
+    world.run_steps(2_000);
+    for index in 0..3 {
+        world.crash(index);
+    }
+    world.heal();
+    world.must_converge(2_000);
+    assert_eq!(world.check.violation, None);
+}
