@@ -16,7 +16,8 @@ use crate::message::{NewLeadershipTerm, PeerMessage};
 /// Positions are reported and leaders listened to.
 #[derive(Clone, Debug)]
 pub(crate) struct Canvass {
-    deadline: Nanos,
+    /// At the start of the node: until when every member is waited for.
+    startup_deadline: Nanos,
     last_sent: Option<Nanos>,
     walk: Option<Walk>,
 }
@@ -36,19 +37,46 @@ pub(crate) struct Truncation {
 }
 
 /// The comparison of term tables with one leader, from our last term downwards (F1).
+///
+/// Our terms are looked at in runs of one base, all of which are empty but the last. Bases rise
+/// with terms on both sides, so a run takes its two ends, or a search between them, to compare.
 #[derive(Clone, Debug)]
 struct Walk {
     /// What the leader says of our last term.
     relation: NewLeadershipTerm,
     /// Our last term when the walk began.
     log_term: LeadershipTermId,
-    /// The term whose base at the leader is asked for.
-    asked: LeadershipTermId,
-    /// The leader's base of the term after that: where `asked` ends there.
+    run: Run,
+    ask: Ask,
+    /// The leader's base of the term after the run: where the last of the run ends there.
     end_at_leader: Position,
     /// The lowest term found whose base differs, and the smaller of both bases.
     differs: Option<(LeadershipTermId, Position)>,
     last_sent: Nanos,
+}
+
+/// Our terms from `low` to `high`, which all begin at `base`.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    low: LeadershipTermId,
+    high: LeadershipTermId,
+    base: Position,
+    is_first: bool,
+}
+
+/// The term whose base at the leader is asked for.
+#[derive(Clone, Copy, Debug)]
+enum Ask {
+    High,
+    /// The lowest of the run; the leader's base of the highest is known.
+    Low {
+        at_high: Position,
+    },
+    /// The leader's base of `same` is ours, that of `more` is larger: which is the first larger?
+    Search {
+        same: LeadershipTermId,
+        more: LeadershipTermId,
+    },
 }
 
 /// Enters CANVASS: every word of others is forgotten.
@@ -131,13 +159,9 @@ pub(crate) fn is_coherent(ctx: &mut Context, m: &NewLeadershipTerm) -> bool {
 
 impl Canvass {
     fn new(ctx: &Context) -> Self {
-        let timeouts = &ctx.config.timeouts;
-        let deadline = if ctx.is_extended_canvass {
-            ctx.mono() + timeouts.startup_canvass_timeout
-        } else {
-            ctx.last_leader_update + timeouts.leader_heartbeat_timeout
-        };
-        Self { deadline, last_sent: None, walk: None }
+        let wait = ctx.config.timeouts.startup_canvass_timeout;
+        let startup_deadline = if ctx.is_extended_canvass { ctx.mono() + wait } else { ctx.mono() };
+        Self { startup_deadline, last_sent: None, walk: None }
     }
 
     pub(crate) fn handle(self, ctx: &mut Context, input: &Input<'_>) -> Election {
@@ -167,8 +191,8 @@ impl Canvass {
             && walk.last_sent + interval <= now
         {
             walk.last_sent = now;
-            let (leader, below) = (walk.relation.leader_member_id, walk.asked.previous());
-            ctx.send_probe(leader, below);
+            let (leader, asked) = (walk.relation.leader_member_id, walk.asked());
+            ctx.send_probe(leader, asked.previous());
         }
         if ctx.config.appointed_leader.is_some_and(|appointed| appointed != ctx.id()) {
             return Election::Canvass(self);
@@ -176,13 +200,19 @@ impl Canvass {
         hear_self(ctx);
         let (own, quorum) = (ctx.own_log(), ctx.config.quorum());
         let is_candidate = ctx.members.is_unanimous_candidate(own, ctx.graceful, quorum)
-            || now >= self.deadline && ctx.members.is_quorum_candidate(own, quorum);
+            || now >= self.deadline(ctx) && ctx.members.is_quorum_candidate(own, quorum);
         if !is_candidate {
             return Election::Canvass(self);
         }
         ctx.is_extended_canvass = false;
         let delay = ctx.random.below(ctx.config.timeouts.election_timeout.0 / 2);
         Election::Nominate(Nominate { at: now + Nanos(delay), last_sent: self.last_sent })
+    }
+
+    /// From when a quorum is enough: nobody is waited for, and no leader was heard for long.
+    fn deadline(&self, ctx: &Context) -> Nanos {
+        let silence = ctx.config.timeouts.leader_heartbeat_timeout;
+        self.startup_deadline.max(ctx.last_leader_update + silence)
     }
 
     /// A leader asserts itself (cluster specification 4.5, with V1, V3, F1 and F6).
@@ -213,7 +243,10 @@ impl Canvass {
             }
             match &mut self.walk {
                 Some(walk) if walk.is_with(leader, term, log_term) => walk.relation = *m,
-                _ => self.walk = Some(Walk::new(ctx, m)),
+                _ => match Walk::new(ctx, m) {
+                    Some(walk) => self.walk = Some(walk),
+                    None => return finish(ctx, m, None),
+                },
             }
             return Election::Canvass(self);
         }
@@ -257,18 +290,35 @@ fn hear_self(ctx: &mut Context) {
     ctx.members.hear(id, own, now);
 }
 
+impl Run {
+    /// The run of terms that begin where `high` does. None if `high` is not in the table.
+    fn ending_at(ctx: &Context, high: LeadershipTermId) -> Option<Self> {
+        let base = ctx.terms.base_of(high)?;
+        let records = ctx.terms.records();
+        let count_below = records.partition_point(|record| record.base < base);
+        let below = count_below.checked_sub(1).and_then(|index| records.get(index));
+        let low = match below {
+            Some(below) => LeadershipTermId(below.term.0 + 1),
+            None => records.first()?.term,
+        };
+        Some(Self { low, high, base, is_first: below.is_none() })
+    }
+}
+
 impl Walk {
-    fn new(ctx: &mut Context, relation: &NewLeadershipTerm) -> Self {
+    fn new(ctx: &mut Context, relation: &NewLeadershipTerm) -> Option<Self> {
         let log_term = ctx.terms.last();
+        let run = Run::ending_at(ctx, log_term)?;
         ctx.send_probe(relation.leader_member_id, log_term.previous());
-        Self {
+        Some(Self {
             relation: *relation,
             log_term,
-            asked: log_term,
+            run,
+            ask: Ask::High,
             end_at_leader: relation.next_term_base_log_position.unwrap_or(Position(0)),
             differs: None,
             last_sent: ctx.mono(),
-        }
+        })
     }
 
     fn is_with(
@@ -282,31 +332,86 @@ impl Walk {
             && self.log_term == log_term
     }
 
+    fn asked(&self) -> LeadershipTermId {
+        match self.ask {
+            Ask::High => self.run.high,
+            Ask::Low { .. } => self.run.low,
+            Ask::Search { same, more } => LeadershipTermId(same.0 + (more.0 - same.0) / 2),
+        }
+    }
+
     /// The leader's base of the asked term. True when the walk is over.
     fn on_answer(mut self, ctx: &mut Context, m: &NewLeadershipTerm) -> (Self, bool) {
+        let asked = self.asked();
         let base = match (m.next_leadership_term_id, m.next_term_base_log_position) {
             (Some(next), Some(base))
-                if m.log_leadership_term_id == self.asked.previous() && next >= self.asked =>
+                if m.log_leadership_term_id == asked.previous() && next >= asked =>
             {
                 base
             }
             _ => return (self, false),
         };
-        let Some(own_base) = ctx.terms.base_of(self.asked) else { return (self, true) };
-        let own_end = ctx.terms.end_of(self.asked).unwrap_or(ctx.log.recorded);
-        if base != own_base {
-            self.differs = Some((self.asked, base.min(own_base)));
-        }
-        let agrees = base == own_base && own_base < own_end && base < self.end_at_leader;
-        let is_lowest = ctx.terms.records().first().is_none_or(|first| self.asked <= first.term);
-        if agrees || is_lowest || own_base <= ctx.exposed && ctx.exposed.0 > 0 {
+        if self.take(ctx, asked, base) {
             return (self, true);
         }
-        self.asked = self.asked.previous();
-        self.end_at_leader = base;
         self.last_sent = ctx.mono();
-        ctx.send_probe(m.leader_member_id, self.asked.previous());
+        let below = self.asked().previous();
+        ctx.send_probe(m.leader_member_id, below);
         (self, false)
+    }
+
+    /// Takes the leader's base of `asked`. True when the walk is over.
+    fn take(&mut self, ctx: &Context, asked: LeadershipTermId, base: Position) -> bool {
+        let Run { low, high, base: own, .. } = self.run;
+        match self.ask {
+            Ask::High => {
+                let own_end = ctx.terms.end_of(high).unwrap_or(ctx.log.recorded);
+                if base == own && own < own_end && base < self.end_at_leader {
+                    return true;
+                }
+                if low < high {
+                    self.ask = Ask::Low { at_high: base };
+                    return false;
+                }
+                if base != own {
+                    self.differs = Some((high, base.min(own)));
+                }
+                self.next_run(ctx, base)
+            }
+            Ask::Low { at_high } => {
+                if base != own {
+                    self.differs = Some((low, base.min(own)));
+                } else if at_high != own {
+                    return self.search(ctx, low, high);
+                }
+                self.next_run(ctx, base)
+            }
+            Ask::Search { same, .. } if base != own => self.search(ctx, same, asked),
+            Ask::Search { more, .. } => self.search(ctx, asked, more),
+        }
+    }
+
+    fn search(&mut self, ctx: &Context, same: LeadershipTermId, more: LeadershipTermId) -> bool {
+        if more.0 - same.0 > 1 {
+            self.ask = Ask::Search { same, more };
+            return false;
+        }
+        self.differs = Some((more, self.run.base));
+        self.next_run(ctx, self.run.base)
+    }
+
+    /// The run below, whose end at the leader is known. True if there is none worth a question:
+    /// what lies before our committed position is shared.
+    fn next_run(&mut self, ctx: &Context, end_at_leader: Position) -> bool {
+        let is_committed = ctx.exposed.0 > 0 && self.run.base <= ctx.exposed;
+        if self.run.is_first || is_committed {
+            return true;
+        }
+        let Some(run) = Run::ending_at(ctx, self.run.low.previous()) else { return true };
+        self.run = run;
+        self.ask = Ask::High;
+        self.end_at_leader = end_at_leader;
+        false
     }
 }
 
@@ -370,6 +475,12 @@ impl Nominate {
         match input {
             Input::Peer(PeerMessage::RequestVote(m)) => {
                 ballot::on_request(ctx, m).unwrap_or(Election::Nominate(self))
+            }
+            Input::Peer(PeerMessage::NewLeadershipTerm(m))
+                if m.leadership_term_id >= ctx.terms.last()
+                    && m.leadership_term_id >= ctx.promise =>
+            {
+                resume(ctx, input)
             }
             _ => {
                 overhear(ctx, input);

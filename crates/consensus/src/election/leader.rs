@@ -355,8 +355,11 @@ impl Leader {
     /// Asserts leadership, relative to the last record of the receiver.
     fn send_term(&self, ctx: &mut Context, to: Option<MemberId>, log_term: LeadershipTermId) {
         let Some(log_session_id) = ctx.log.session_id else { return };
-        let records = ctx.terms.records();
-        let known = records.iter().find(|record| record.term > log_term).copied();
+        let mut above = ctx.terms.records().iter().filter(|record| record.term > log_term);
+        // Terms that follow and are empty are skipped: all of them begin where the named one does.
+        let known = above.next().map(|&first| {
+            above.take_while(|record| record.base == first.base).last().copied().unwrap_or(first)
+        });
         let next = match known {
             Some(record) => Some((record.term, record.base, ctx.terms.end_of(record.term))),
             None if log_term < ctx.term => Some((ctx.term, self.base, None)),

@@ -120,6 +120,8 @@ pub struct World {
     pub next_correlation: i64,
     pub check: Check,
     pub workload: bool,
+    /// Print every change: set `CONSENSUS_TRACE`.
+    pub trace: bool,
 }
 
 impl World {
@@ -149,6 +151,7 @@ impl World {
             next_correlation: 1,
             check: Check::new(members),
             workload: true,
+            trace: std::env::var_os("CONSENSUS_TRACE").is_some(),
         };
         for index in 0..members {
             world.start(index);
@@ -203,8 +206,13 @@ impl World {
                 }
                 continue;
             }
+            let before = self.trace.then(|| self.nodes[index].describe());
             self.deliver(index);
             self.step_node(index);
+            let after = self.trace.then(|| self.nodes[index].describe());
+            if before != after {
+                println!("{} {}", self.step, after.unwrap_or_default());
+            }
         }
     }
 
