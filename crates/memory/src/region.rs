@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 /// Alignment of heap regions: a page, like mapped ones.
 const PAGE_LENGTH: usize = 4096;
+/// What allocators align to without effort.
+const ALLOCATOR_ALIGNMENT: usize = 8;
 
 /// A block of memory that other threads and other processes may write at any time.
 ///
@@ -32,12 +34,20 @@ impl Region {
     #[must_use]
     pub fn heap(length: usize) -> Arc<Self> {
         assert!(length > 0, "a region has at least one byte");
-        let layout = Layout::from_size_align(length, PAGE_LENGTH)
-            .unwrap_or_else(|_| panic!("a region of {length} bytes is too long"));
-        // SAFETY: the layout's size was checked to be above zero.
-        let base = unsafe { alloc_zeroed(layout) };
-        let Some(base) = NonNull::new(base) else { handle_alloc_error(layout) };
-        let owner = Box::new(HeapBlock { base, layout });
+        // The allocator clears what it aligns beyond its own measure by hand, which would make every
+        // page at once: it is asked for one page more, and the base is aligned here.
+        let layout = length
+            .checked_add(PAGE_LENGTH)
+            .and_then(|length| Layout::from_size_align(length, ALLOCATOR_ALIGNMENT).ok())
+            .unwrap_or_else(|| panic!("a region of {length} bytes is too long"));
+        // SAFETY: the layout's size is above zero.
+        let block = unsafe { alloc_zeroed(layout) };
+        let Some(block) = NonNull::new(block) else { handle_alloc_error(layout) };
+        let skipped = block.align_offset(PAGE_LENGTH);
+        assert!(skipped <= PAGE_LENGTH, "a block cannot be aligned to a page");
+        // SAFETY: at most a page is skipped, and the block is a page longer than the region.
+        let base = unsafe { block.add(skipped) };
+        let owner = Box::new(HeapBlock { block, layout });
         Arc::new(Self { base, length, _owner: owner })
     }
 
@@ -69,7 +79,7 @@ impl Region {
 }
 
 struct HeapBlock {
-    base: NonNull<u8>,
+    block: NonNull<u8>,
     layout: Layout,
 }
 
@@ -80,7 +90,7 @@ unsafe impl Sync for HeapBlock {}
 
 impl Drop for HeapBlock {
     fn drop(&mut self) {
-        // SAFETY: `base` came from `alloc_zeroed` with this very layout and is freed only here.
-        unsafe { dealloc(self.base.as_ptr(), self.layout) };
+        // SAFETY: `block` came from `alloc_zeroed` with this very layout and is freed only here.
+        unsafe { dealloc(self.block.as_ptr(), self.layout) };
     }
 }

@@ -1,4 +1,5 @@
 //! The files port and the background port over a directory of the real file system.
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! The network port over the loopback interface, at ports that the kernel chooses.
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
 #![allow(clippy::disallowed_methods)] // A test of the real world may read its clock.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

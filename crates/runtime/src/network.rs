@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use wire::time::{EpochNanos, Nanos};
 
@@ -114,6 +115,25 @@ pub trait Network: Send + Sync {
     ///
     /// Called by idle strategies only. May return early.
     fn wait(&self, span: Nanos);
+}
+
+/// A shared network is a network, so that a wrapper can be put around the one of [`crate::Ports`].
+impl<N: Network + ?Sized> Network for Arc<N> {
+    fn bind(&self, options: &SocketOptions) -> io::Result<Box<dyn Socket>> {
+        (**self).bind(options)
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<Interface>> {
+        (**self).interfaces()
+    }
+
+    fn default_buffer_lengths(&self) -> io::Result<BufferLengths> {
+        (**self).default_buffer_lengths()
+    }
+
+    fn wait(&self, span: Nanos) {
+        (**self).wait(span);
+    }
 }
 
 /// One bound UDP socket.

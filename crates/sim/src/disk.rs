@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use runtime::files::{Backing, Entry, File, FileLock, Files, Mapping, SyncKind};
+use runtime::random::Rng;
 
 use crate::inode::Inode;
 use crate::lock;
@@ -85,6 +86,11 @@ impl DiskFaults {
         Ok(())
     }
 
+    /// Takes space that may not be there: what a power cut left is there whatever the limit.
+    pub(crate) fn put(&self, length: u64) {
+        self.used.fetch_add(length, Ordering::Relaxed);
+    }
+
     pub(crate) fn give_back(&self, length: u64) {
         self.used.fetch_sub(length, Ordering::Relaxed);
     }
@@ -121,11 +127,29 @@ enum Node {
     File(Arc<Inode>),
 }
 
+impl Node {
+    fn is_file(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Directory, Self::Directory) => true,
+            (Self::File(one), Self::File(two)) => Arc::ptr_eq(one, two),
+            _ => false,
+        }
+    }
+}
+
+type Names = BTreeMap<PathBuf, Node>;
+
 /// The files of one host.
 #[derive(Default)]
 pub(crate) struct Store {
     faults: Arc<DiskFaults>,
-    names: Mutex<BTreeMap<PathBuf, Node>>,
+    names: Mutex<Names>,
+    /// The names that are on the disk for sure.
+    durable: Mutex<Names>,
     /// Who has locked which inode.
     locks: Mutex<Vec<(ProcessId, Arc<Inode>)>>,
 }
@@ -138,6 +162,47 @@ impl Store {
     /// Ends the locks of a process that has ended.
     pub(crate) fn unlock_all(&self, process: ProcessId) {
         lock(&self.locks).retain(|(holder, _)| *holder != process);
+    }
+
+    /// Leaves what was synced, and of the rest what chance wants. No process lives on the host.
+    pub(crate) fn power_cut(&self, rng: &mut Rng) {
+        let mut names = lock(&self.names);
+        let mut durable = lock(&self.durable);
+        let mut left = durable.clone();
+        // New names first: a rename moves a file to the new name, or leaves it at the old one.
+        for (path, node) in names.iter() {
+            let is_new = !durable.get(path).is_some_and(|old| old.is_same(node));
+            if is_new && expect_parent(&left, path).is_ok() && rng.chance(0.5) {
+                left.insert(path.clone(), node.clone());
+            }
+        }
+        for (path, node) in durable.iter().filter(|(path, _)| !names.contains_key(*path)) {
+            let moved = names.iter().find(|(_, new)| new.is_file() && new.is_same(node));
+            let may_go =
+                moved.is_none_or(|(new, _)| left.get(new).is_some_and(|n| n.is_same(node)));
+            if may_go && rng.chance(0.5) {
+                left.retain(|other, _| !other.starts_with(path));
+            }
+        }
+        for node in left.values() {
+            if let Node::File(inode) = node {
+                inode.power_cut(rng);
+            }
+        }
+        *durable = left.clone();
+        *names = left;
+    }
+
+    fn sync_directory(&self, directory: &Path) {
+        let names = lock(&self.names);
+        let mut durable = lock(&self.durable);
+        let is_inside = |path: &Path| path.parent() == Some(directory);
+        durable.retain(|path, _| !is_inside(path) || names.contains_key(path));
+        let below = names.range(directory.to_owned()..);
+        let below = below.take_while(|(path, _)| path.starts_with(directory));
+        for (path, node) in below.filter(|(path, _)| is_inside(path)) {
+            durable.insert(path.clone(), node.clone());
+        }
     }
 
     fn file(&self, path: &Path) -> io::Result<Arc<Inode>> {
@@ -161,7 +226,7 @@ impl Store {
 }
 
 /// A name can be made only in a directory that is there. The root always is.
-fn expect_parent(names: &BTreeMap<PathBuf, Node>, path: &Path) -> io::Result<()> {
+fn expect_parent(names: &Names, path: &Path) -> io::Result<()> {
     match path.parent() {
         None => Err(io::ErrorKind::InvalidInput.into()),
         Some(parent) if parent.parent().is_none() => Ok(()),
@@ -224,8 +289,7 @@ impl Files for SimFiles {
     fn create_mapped(&self, path: &Path, length: u64, _allocate: bool) -> io::Result<Mapping> {
         self.expect_alive()?;
         let inode = self.store.create(path)?;
-        let made = inode.set_length(length).and_then(|()| inode.map());
-        match made {
+        match inode.create_mapped(length) {
             Ok(region) => Ok(Mapping::new(region, Arc::new(SimBacking(inode)))),
             Err(error) => {
                 lock(&self.store.names).remove(path);
@@ -310,7 +374,9 @@ impl Files for SimFiles {
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         self.expect_alive()?;
         self.list(path)?;
-        self.store.faults.on_sync()
+        self.store.faults.on_sync()?;
+        self.store.sync_directory(path);
+        Ok(())
     }
 
     fn usable_space(&self, _path: &Path) -> io::Result<u64> {
@@ -375,8 +441,8 @@ impl File for SimFile {
 struct SimBacking(Arc<Inode>);
 
 impl Backing for SimBacking {
-    fn sync(&self, _range: Range<usize>) -> io::Result<()> {
-        self.0.sync()
+    fn sync(&self, range: Range<usize>) -> io::Result<()> {
+        self.0.sync_range(range)
     }
 }
 

@@ -1,10 +1,14 @@
-//! The bytes of one simulated file: plain, until somebody maps it.
+//! The bytes of one simulated file: plain, until somebody maps it; and those of them that a power
+//! cut leaves.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use memory::buffer::AtomicBuffer;
 use memory::region::Region;
+use runtime::random::Rng;
 
 use crate::disk::DiskFaults;
 use crate::lock;
@@ -14,25 +18,45 @@ enum Content {
     Mapped(AtomicBuffer),
 }
 
+/// What is written to the disk or not goes by blocks.
+const BLOCK_LENGTH: u64 = 4_096;
+
+/// What a disk holds for sure, as far as it differs from the content.
+#[derive(Default)]
+struct Durable {
+    /// How long the file is on the disk.
+    length: u64,
+    /// By number of the block. Of a plain file those that were written since the last sync, as they
+    /// were before; of a mapped one, which nobody sees being written, all that were ever synced.
+    blocks: BTreeMap<u64, Box<[u8]>>,
+}
+
 /// One file, whatever its names.
 pub(crate) struct Inode {
     faults: Arc<DiskFaults>,
-    content: Mutex<Content>,
+    state: Mutex<State>,
+}
+
+struct State {
+    content: Content,
+    durable: Durable,
 }
 
 impl Inode {
     pub(crate) fn new(faults: Arc<DiskFaults>) -> Self {
-        Self { faults, content: Mutex::new(Content::Plain(Vec::new())) }
+        let state = State { content: Content::Plain(Vec::new()), durable: Durable::default() };
+        Self { faults, state: Mutex::new(state) }
     }
 
     pub(crate) fn length(&self) -> u64 {
-        lock(&self.content).length()
+        lock(&self.state).content.length()
     }
 
     /// The file as memory: the same for everybody who maps it.
     pub(crate) fn map(&self) -> io::Result<Arc<Region>> {
-        let mut content = lock(&self.content);
-        let bytes = match &*content {
+        let mut state = lock(&self.state);
+        let state = &mut *state;
+        let bytes = match &state.content {
             Content::Plain(bytes) if bytes.is_empty() => {
                 return Err(io::ErrorKind::InvalidData.into());
             }
@@ -42,34 +66,37 @@ impl Inode {
         let region = Region::heap(bytes.len());
         let buffer = AtomicBuffer::new(Arc::clone(&region));
         buffer.copy_in(0, bytes);
-        *content = Content::Mapped(buffer);
+        state.remember(0..state.durable.length);
+        state.content = Content::Mapped(buffer);
+        Ok(region)
+    }
+
+    /// A file of zeros that is mapped from the beginning: its pages are made when first used.
+    pub(crate) fn create_mapped(&self, length: u64) -> io::Result<Arc<Region>> {
+        let size = usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        if size == 0 {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.faults.take(length)?;
+        let region = Region::heap(size);
+        lock(&self.state).content = Content::Mapped(AtomicBuffer::new(Arc::clone(&region)));
         Ok(region)
     }
 
     pub(crate) fn read_at(&self, target: &mut [u8], offset: u64) -> usize {
-        let content = lock(&self.content);
-        let left = content.length().saturating_sub(offset);
-        let count = usize::try_from(left).unwrap_or(usize::MAX).min(target.len());
-        let Ok(offset) = usize::try_from(offset) else { return 0 };
-        match &*content {
-            _ if count == 0 => {}
-            Content::Plain(bytes) => {
-                target[..count].copy_from_slice(&bytes[offset..offset + count]);
-            }
-            Content::Mapped(buffer) => buffer.copy_out(offset, &mut target[..count]),
-        }
-        count
+        lock(&self.state).content.read_at(target, offset)
     }
 
     pub(crate) fn write_at(&self, source: &[u8], offset: u64) -> io::Result<usize> {
         self.faults.on_write()?;
         let end = offset.checked_add(source.len() as u64).ok_or(io::ErrorKind::FileTooLarge)?;
-        let mut content = lock(&self.content);
-        if end > content.length() {
-            self.resize(&mut content, end)?;
+        let mut state = lock(&self.state);
+        if end > state.content.length() {
+            state.resize(end, &self.faults)?;
         }
+        state.remember_if_plain(offset..end);
         let at = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        match &mut *content {
+        match &mut state.content {
             Content::Plain(bytes) => bytes[at..at + source.len()].copy_from_slice(source),
             Content::Mapped(buffer) => buffer.copy_in(at, source),
         }
@@ -77,35 +104,110 @@ impl Inode {
     }
 
     pub(crate) fn set_length(&self, length: u64) -> io::Result<()> {
-        self.resize(&mut lock(&self.content), length)
+        lock(&self.state).resize(length, &self.faults)
     }
 
+    /// Makes the whole file durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.faults.on_sync()
+        self.sync_range(0..usize::MAX)
+    }
+
+    /// Makes at least a range of the file durable.
+    pub(crate) fn sync_range(&self, range: Range<usize>) -> io::Result<()> {
+        self.faults.on_sync()?;
+        let mut state = lock(&self.state);
+        let State { content, durable } = &mut *state;
+        durable.length = content.length();
+        if matches!(content, Content::Plain(_)) {
+            durable.blocks.clear();
+        } else {
+            let end = durable.length.min(range.end as u64);
+            for block in blocks_of(range.start as u64..end) {
+                durable.blocks.insert(block, content.block(block));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is not durable is there afterwards or not, block by block.
+    pub(crate) fn power_cut(&self, rng: &mut Rng) {
+        let mut state = lock(&self.state);
+        let State { content, durable } = &*state;
+        let (old, mapped) = (content.length(), matches!(content, Content::Mapped(_)));
+        let length = if rng.chance(0.5) { old } else { durable.length };
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+        for (block, target) in (0_u64..).zip(bytes.chunks_mut(BLOCK_LENGTH as usize)) {
+            let begin = block * BLOCK_LENGTH;
+            let saved = durable.blocks.get(&block);
+            let is_certain = saved.is_none() && !mapped && begin < durable.length;
+            let source = if is_certain || rng.chance(0.5) {
+                &content.block(block)
+            } else {
+                saved.map_or(&[][..], |saved| saved)
+            };
+            let count = source.len().min(target.len());
+            target[..count].copy_from_slice(&source[..count]);
+        }
+        self.faults.give_back(old);
+        self.faults.put(length);
+        *state = State {
+            content: Content::Plain(bytes),
+            durable: Durable { length, blocks: BTreeMap::new() },
+        };
+    }
+}
+
+/// Numbers of the blocks that a range touches.
+fn blocks_of(range: Range<u64>) -> Range<u64> {
+    if range.is_empty() {
+        return 0..0;
+    }
+    range.start / BLOCK_LENGTH..range.end.div_ceil(BLOCK_LENGTH)
+}
+
+impl State {
+    /// Keeps what the disk holds in a range, before it is overwritten.
+    fn remember(&mut self, range: Range<u64>) {
+        for block in blocks_of(range.start..range.end.min(self.durable.length)) {
+            if !self.durable.blocks.contains_key(&block) {
+                self.durable.blocks.insert(block, self.content.block(block));
+            }
+        }
+    }
+
+    fn remember_if_plain(&mut self, range: Range<u64>) {
+        if matches!(self.content, Content::Plain(_)) {
+            self.remember(range);
+        }
     }
 
     /// A mapped file cannot change its length while somebody has it mapped: in this world the new
     /// mapping could not share memory with the old one.
-    fn resize(&self, content: &mut Content, length: u64) -> io::Result<()> {
-        let old = content.length();
+    fn resize(&mut self, length: u64, faults: &DiskFaults) -> io::Result<()> {
+        let old = self.content.length();
         if length == old {
             return Ok(());
         }
-        if let Content::Mapped(buffer) = content {
+        let size = usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        if let Content::Mapped(buffer) = &self.content {
             if Arc::strong_count(buffer.region()) > 1 {
                 return Err(io::Error::other("a file that is mapped cannot change its length"));
             }
             let mut bytes = vec![0; buffer.length()];
             buffer.copy_out(0, &mut bytes);
-            *content = Content::Plain(bytes);
+            for block in blocks_of(0..self.durable.length) {
+                self.durable.blocks.entry(block).or_default();
+            }
+            self.content = Content::Plain(bytes);
         }
         if length > old {
-            self.faults.take(length - old)?;
+            faults.take(length - old)?;
         } else {
-            self.faults.give_back(old - length);
+            faults.give_back(old - length);
         }
-        if let Content::Plain(bytes) = content {
-            bytes.resize(usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?, 0);
+        self.remember(length..old);
+        if let Content::Plain(bytes) = &mut self.content {
+            bytes.resize(size, 0);
         }
         Ok(())
     }
@@ -123,5 +225,25 @@ impl Content {
             Self::Plain(bytes) => bytes.len() as u64,
             Self::Mapped(buffer) => buffer.length() as u64,
         }
+    }
+
+    fn read_at(&self, target: &mut [u8], offset: u64) -> usize {
+        let left = self.length().saturating_sub(offset);
+        let count = usize::try_from(left).unwrap_or(usize::MAX).min(target.len());
+        let Ok(offset) = usize::try_from(offset) else { return 0 };
+        match self {
+            _ if count == 0 => {}
+            Self::Plain(bytes) => target[..count].copy_from_slice(&bytes[offset..offset + count]),
+            Self::Mapped(buffer) => buffer.copy_out(offset, &mut target[..count]),
+        }
+        count
+    }
+
+    /// The bytes of one block; fewer at the end of the file.
+    fn block(&self, block: u64) -> Box<[u8]> {
+        let mut bytes = vec![0; BLOCK_LENGTH as usize];
+        let count = self.read_at(&mut bytes, block * BLOCK_LENGTH);
+        bytes.truncate(count);
+        bytes.into()
     }
 }

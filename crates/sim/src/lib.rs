@@ -14,12 +14,13 @@ mod inode;
 mod links;
 mod network;
 mod schedule;
+mod socket;
 mod trace;
 pub mod world;
 
 pub use disk::DiskFaults;
 pub use links::{Delay, LinkFaults, NetworkTotals, Passing, Verdict};
-pub use world::{HostId, ProcessId, World, WorldOptions};
+pub use world::{AgentProfile, HostId, ProcessId, World, WorldOptions};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

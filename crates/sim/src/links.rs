@@ -209,14 +209,14 @@ impl Link {
             totals.lost += 1;
             return Fate::default();
         }
-        let mut fate = Fate::default();
-        fate.first = Some(if faults.reorder > 0.0 && rng.chance(faults.reorder) {
+        let first = if faults.reorder > 0.0 && rng.chance(faults.reorder) {
             totals.reordered += 1;
             let span = faults.reorder_span.0.max(0).cast_unsigned();
             now + faults.delay.draw(rng) + Nanos(rng.below(span.saturating_add(1)).cast_signed())
         } else {
             self.in_order(now, rng)
-        });
+        };
+        let mut fate = Fate { first: Some(first), ..Fate::default() };
         if faults.duplicate > 0.0 && rng.chance(faults.duplicate) {
             totals.duplicated += 1;
             fate.second = Some(now + faults.delay.draw(rng));

@@ -9,22 +9,18 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
 
 use runtime::Nanos;
-use runtime::network::{
-    BufferLengths, Datagram, Interface, Network, Outgoing, Socket, SocketOptions,
-};
+use runtime::network::SocketOptions;
 use runtime::random::Rng;
 use rustc_hash::FxHashMap;
 
 use crate::links::{Link, LinkFaults, NetworkTotals, Passing, Verdict, corrupt};
-use crate::lock;
 use crate::trace::Trace;
 use crate::world::{HostId, ProcessId};
 
 /// What Linux gives by default.
-const DEFAULT_BUFFER_LENGTH: usize = 212_992;
+pub(crate) const DEFAULT_BUFFER_LENGTH: usize = 212_992;
 /// The largest payload of a UDP datagram over IPv4.
 const DATAGRAM_LENGTH_MAX: usize = 65_507;
 /// What a datagram takes of a receive buffer beyond its bytes, about as in Linux.
@@ -285,7 +281,7 @@ impl NetworkCore {
         place
     }
 
-    fn bind(
+    pub(crate) fn bind(
         &mut self,
         host: HostId,
         process: ProcessId,
@@ -334,7 +330,7 @@ impl NetworkCore {
         Ok((id, local))
     }
 
-    fn close(&mut self, id: usize) {
+    pub(crate) fn close(&mut self, id: usize) {
         let Some(socket) = self.sockets[id].take() else { return };
         let port = socket.local.port();
         if let Some(bound) = self.hosts[socket.host.0].ports.get_mut(&port) {
@@ -354,11 +350,26 @@ impl NetworkCore {
         }
     }
 
+    pub(crate) fn connect(&mut self, id: usize, peer: SocketAddr) {
+        if let Some(socket) = &mut self.sockets[id] {
+            socket.peer = Some(peer);
+        }
+    }
+
+    pub(crate) fn addresses(&self, host: HostId) -> &[IpAddr] {
+        &self.hosts[host.0].addresses
+    }
+
+    /// Takes back the buffer of a datagram that was handed over.
+    pub(crate) fn give_back(&mut self, place: usize, bytes: Vec<u8>) {
+        self.packets[place].bytes = bytes;
+        self.free.push(place);
+    }
+
     /// Takes the next datagram of a socket, and back the place of the last one.
-    fn take(&mut self, id: usize, done: Option<(usize, Vec<u8>)>) -> Option<Taken> {
+    pub(crate) fn take(&mut self, id: usize, done: Option<(usize, Vec<u8>)>) -> Option<Taken> {
         if let Some((place, bytes)) = done {
-            self.packets[place].bytes = bytes;
-            self.free.push(place);
+            self.give_back(place, bytes);
         }
         let socket = self.sockets[id].as_mut()?;
         let place = socket.inbox.pop_front()?;
@@ -368,7 +379,12 @@ impl NetworkCore {
         Some(Taken { place, source: packet.source?, bytes })
     }
 
-    fn send(&mut self, id: usize, to: Option<SocketAddr>, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(
+        &mut self,
+        id: usize,
+        to: Option<SocketAddr>,
+        bytes: &[u8],
+    ) -> io::Result<()> {
         // A socket of a process that has ended: its last words are not heard.
         let Some(socket) = &self.sockets[id] else { return Ok(()) };
         let Some(destination) = to.or(socket.peer) else {
@@ -463,135 +479,14 @@ impl HostNetwork {
     }
 }
 
-fn granted(asked: usize) -> usize {
+/// The length of a buffer for the length asked.
+pub(crate) fn granted(asked: usize) -> usize {
     if asked == 0 { DEFAULT_BUFFER_LENGTH } else { asked }
 }
 
-struct Taken {
-    place: usize,
-    source: SocketAddr,
-    bytes: Vec<u8>,
-}
-
-/// The network port of one process.
-pub(crate) struct SimNetwork {
-    core: Arc<Mutex<NetworkCore>>,
-    host: HostId,
-    process: ProcessId,
-}
-
-impl SimNetwork {
-    pub(crate) fn new(core: Arc<Mutex<NetworkCore>>, host: HostId, process: ProcessId) -> Self {
-        Self { core, host, process }
-    }
-}
-
-impl Network for SimNetwork {
-    fn bind(&self, options: &SocketOptions) -> io::Result<Box<dyn Socket>> {
-        let (id, local) = lock(&self.core).bind(self.host, self.process, options)?;
-        let lengths = BufferLengths {
-            send: granted(options.send_buffer_length),
-            receive: granted(options.receive_buffer_length),
-        };
-        Ok(Box::new(SimSocket { core: Arc::clone(&self.core), id, local, lengths }))
-    }
-
-    fn interfaces(&self) -> io::Result<Vec<Interface>> {
-        let loopback = |address, prefix_length| Interface {
-            name: "lo".to_owned(),
-            address,
-            prefix_length,
-            is_loopback: true,
-            is_multicast: true,
-        };
-        let mut list = vec![
-            loopback(Ipv4Addr::LOCALHOST.into(), 8),
-            loopback(Ipv6Addr::LOCALHOST.into(), 128),
-        ];
-        for address in &lock(&self.core).hosts[self.host.0].addresses {
-            list.push(Interface {
-                name: "eth0".to_owned(),
-                address: *address,
-                prefix_length: if address.is_ipv4() { 24 } else { 64 },
-                is_loopback: false,
-                is_multicast: true,
-            });
-        }
-        Ok(list)
-    }
-
-    fn default_buffer_lengths(&self) -> io::Result<BufferLengths> {
-        Ok(BufferLengths { send: DEFAULT_BUFFER_LENGTH, receive: DEFAULT_BUFFER_LENGTH })
-    }
-
-    /// Returns at once: in a simulated world time passes between steps only.
-    fn wait(&self, _span: Nanos) {}
-}
-
-struct SimSocket {
-    core: Arc<Mutex<NetworkCore>>,
-    id: usize,
-    local: SocketAddr,
-    lengths: BufferLengths,
-}
-
-impl Socket for SimSocket {
-    fn local_address(&self) -> SocketAddr {
-        self.local
-    }
-
-    fn buffer_lengths(&self) -> BufferLengths {
-        self.lengths
-    }
-
-    /// The core is not locked while `on` runs: it may use the network.
-    fn receive(&mut self, limit: usize, on: &mut dyn FnMut(Datagram<'_>)) -> io::Result<usize> {
-        let mut done = None;
-        let mut count = 0;
-        while count < limit {
-            let Some(taken) = ({ lock(&self.core).take(self.id, done.take()) }) else {
-                return Ok(count);
-            };
-            on(Datagram { source: taken.source, bytes: &taken.bytes, received: None });
-            done = Some((taken.place, taken.bytes));
-            count += 1;
-        }
-        if let Some((place, bytes)) = done {
-            let mut core = lock(&self.core);
-            core.packets[place].bytes = bytes;
-            core.free.push(place);
-        }
-        Ok(count)
-    }
-
-    fn send(&mut self, batch: &[Outgoing<'_>]) -> io::Result<usize> {
-        let mut core = lock(&self.core);
-        let mut count = 0;
-        for outgoing in batch {
-            for bytes in outgoing.datagrams {
-                match core.send(self.id, outgoing.to, bytes) {
-                    Ok(()) => count += 1,
-                    Err(error) if count == 0 => return Err(error),
-                    Err(_) => return Ok(count),
-                }
-            }
-        }
-        Ok(count)
-    }
-
-    fn connect(&mut self, peer: SocketAddr) -> io::Result<()> {
-        if peer.is_ipv4() != self.local.is_ipv4() {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        if let Some(socket) = &mut lock(&self.core).sockets[self.id] {
-            socket.peer = Some(peer);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for SimSocket {
-    fn drop(&mut self) {
-        lock(&self.core).close(self.id);
-    }
+/// A datagram on its way to a handler, and the place that it goes back to.
+pub(crate) struct Taken {
+    pub(crate) place: usize,
+    pub(crate) source: SocketAddr,
+    pub(crate) bytes: Vec<u8>,
 }

@@ -98,8 +98,12 @@ impl World {
         let now = self.now(process.host);
         let Some(process) = &mut self.processes[process_index] else { return };
         let host = &mut self.hosts[process.host.0];
-        let work = process.agents[agent].step(now);
+        let stepped = &mut process.agents[agent];
+        let work = stepped.invoker.step(now);
         self.passes += 1;
+        stepped.passes += 1;
+        stepped.busy += u64::from(work.done > 0);
+        stepped.overdue += u64::from(work.done == 0 && work.next_deadline <= now.mono);
         host.done += work.done;
         if work.next_deadline != Nanos::MAX {
             host.wake_at = host.wake_at.min(work.next_deadline - host.mono_offset);

@@ -13,7 +13,8 @@ use crate::background::{BackgroundCore, SimWorkers};
 use crate::disk::{DiskFaults, SimFiles, Store};
 use crate::links::{LinkFaults, NetworkTotals, Passing, Verdict};
 use crate::lock;
-use crate::network::{NetworkCore, SimNetwork};
+use crate::network::NetworkCore;
+use crate::socket::SimNetwork;
 use crate::trace::Trace;
 
 /// Names a host of one world, counted from 0.
@@ -77,9 +78,32 @@ pub(crate) struct Host {
     pub(crate) done: usize,
 }
 
+/// An agent and how often it was stepped.
+pub(crate) struct Stepped {
+    pub(crate) invoker: Invoker,
+    pub(crate) passes: u64,
+    pub(crate) busy: u64,
+    pub(crate) overdue: u64,
+}
+
+/// How often an agent was stepped: who keeps a world from jumping in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentProfile {
+    /// Its process.
+    pub process: ProcessId,
+    /// Its name.
+    pub name: String,
+    /// Passes in all.
+    pub passes: u64,
+    /// Passes in which it did something.
+    pub busy: u64,
+    /// Passes in which it did nothing and named a deadline that had passed already.
+    pub overdue: u64,
+}
+
 pub(crate) struct Process {
     pub(crate) host: HostId,
-    pub(crate) agents: Vec<Invoker>,
+    pub(crate) agents: Vec<Stepped>,
     pub(crate) paused_until: Nanos,
     alive: Arc<AtomicBool>,
     ports: Ports,
@@ -99,6 +123,12 @@ pub struct World {
     pub(crate) passes: u64,
     /// Kept between passes for its memory only.
     pub(crate) order: Vec<(usize, usize)>,
+}
+
+impl Stepped {
+    fn new(agent: Box<dyn Agent>) -> Self {
+        Self { invoker: Invoker::new(agent), passes: 0, busy: 0, overdue: 0 }
+    }
 }
 
 /// Where all wall clocks begin: 2026-01-01 UTC.
@@ -182,7 +212,7 @@ impl World {
             seed: Rng::new(self.seed.wrapping_add(id.0 as u64), "process").next_u64(),
             process_id: 1_000 + i64::try_from(id.0).unwrap_or_default(),
         };
-        let agents = build(&ports).into_iter().map(Invoker::new).collect();
+        let agents = build(&ports).into_iter().map(Stepped::new).collect();
         let process = Process { host, agents, paused_until: Nanos(0), alive, ports };
         self.processes.push(Some(process));
         self.trace.mix(0x5057 ^ id.0 as u64);
@@ -199,13 +229,25 @@ impl World {
         self.bury(process, ended);
     }
 
+    /// Cuts the power of a host: every process is killed, and of what was not synced to its disk
+    /// some is there afterwards and some is not, file contents by blocks of 4 KiB.
+    pub fn power_cut(&mut self, host: HostId) {
+        for id in (0..self.processes.len()).map(ProcessId) {
+            if self.host_of(id) == Some(host) {
+                self.kill(id);
+            }
+        }
+        self.trace.mix(0x5043 ^ host.0 as u64);
+        self.hosts[host.0].store.power_cut(&mut self.rng);
+    }
+
     /// Ends a process in order: every agent is closed, the last first.
     pub fn stop(&mut self, process: ProcessId) {
         let Some(mut ended) = self.processes[process.0].take() else { return };
         self.trace.mix(0x5354 ^ process.0 as u64);
         let now = self.now(ended.host);
         for agent in ended.agents.iter_mut().rev() {
-            agent.close(now);
+            agent.invoker.close(now);
         }
         self.bury(process, ended);
     }
@@ -241,6 +283,7 @@ impl World {
     pub fn halts(&self, process: ProcessId) -> Vec<(String, Halt)> {
         let agents = self.processes[process.0].iter().flat_map(|process| &process.agents);
         agents
+            .map(|agent| &agent.invoker)
             .filter_map(|agent| Some((agent.name().to_owned(), agent.halted()?.clone())))
             .collect()
     }
@@ -325,6 +368,23 @@ impl World {
         trace.mix(lock(&self.network).trace_value());
         trace.mix(lock(&self.background).trace_value());
         trace.value()
+    }
+
+    /// How often each agent of each running process was stepped.
+    #[must_use]
+    pub fn profile(&self) -> Vec<AgentProfile> {
+        let running = self.processes.iter().enumerate();
+        let of = |id, agent: &Stepped| AgentProfile {
+            process: ProcessId(id),
+            name: agent.invoker.name().to_owned(),
+            passes: agent.passes,
+            busy: agent.busy,
+            overdue: agent.overdue,
+        };
+        running
+            .flat_map(|(id, process)| process.iter().map(move |process| (id, process)))
+            .flat_map(|(id, process)| process.agents.iter().map(move |agent| of(id, agent)))
+            .collect()
     }
 
     /// How many times an agent was stepped so far.

@@ -1,14 +1,17 @@
 //! What a simulated world promises to whatever is stepped in it.
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use coracle_sim::faults::{Lossy, LossyOptions};
 use coracle_sim::{HostId, LinkFaults, ProcessId, Verdict, World};
 use memory::buffer::AtomicBuffer;
 use runtime::agent::{Agent, Halt, Work};
 use runtime::background::{Background, Job, Outcome};
-use runtime::network::{Outgoing, Socket, SocketOptions};
+use runtime::files::{SyncKind, write_all_at};
+use runtime::network::{Network as _, Outgoing, Socket, SocketOptions};
 use runtime::{Nanos, Now, Ports};
 
 const PORT: u16 = 20_000;
@@ -330,4 +333,240 @@ fn background_jobs_take_time_keep_their_order_and_die_with_their_process() {
     world.run_for(Nanos::from_millis(10));
     let next = world.spawn(one, |_| Vec::new());
     assert_eq!(world.ports(next).files.entry(Path::new("/never")).unwrap(), None);
+}
+
+/// Method: many worlds, since a power cut leaves to chance what was not synced.
+#[test]
+fn a_power_cut_leaves_what_was_synced_and_may_lose_the_rest() {
+    let (mut kept_tail, mut lost_tail, mut kept_name, mut lost_name) = (0, 0, 0, 0);
+    for seed in 0..40 {
+        let (mut world, one, _) = two_hosts(seed);
+        let process = world.spawn(one, |_| Vec::new());
+        let files = world.ports(process).files;
+        let (log, mark) = (Path::new("/dir/log"), Path::new("/dir/mark"));
+        files.create_directory(Path::new("/dir")).unwrap();
+        files.sync_directory(Path::new("/")).unwrap();
+        let file = files.create(log).unwrap();
+        let mapping = files.create_mapped(mark, 8_192, true).unwrap();
+        let buffer = AtomicBuffer::new(mapping.region().clone());
+        write_all_at(file.as_ref(), &[1; 5_000], 0).unwrap();
+        buffer.store_i64(0, 1);
+        file.sync(SyncKind::Data).unwrap();
+        mapping.sync(0..8).unwrap();
+        files.sync_directory(Path::new("/dir")).unwrap();
+        write_all_at(file.as_ref(), &[2; 5_000], 4_990).unwrap();
+        files.create(Path::new("/dir/new")).unwrap();
+        buffer.store_i64(4_096, 2);
+        world.power_cut(one);
+        assert!(!world.is_running(process));
+        let next = world.spawn(one, |_| Vec::new());
+        let files = world.ports(next).files;
+        let mut bytes = vec![0; 10_000];
+        let length = files.open(log).unwrap().read_at(&mut bytes, 0).unwrap();
+        assert_eq!(bytes[..4_990], [1; 4_990]);
+        assert!(length == 5_000 || length == 9_990, "{length}");
+        assert!(bytes[4_990..5_000] == [1; 10] || bytes[4_990..5_000] == [2; 10]);
+        *(if bytes[9_989] == 2 { &mut kept_tail } else { &mut lost_tail }) += 1;
+        let is_new = files.entry(Path::new("/dir/new")).unwrap().is_some();
+        *(if is_new { &mut kept_name } else { &mut lost_name }) += 1;
+        assert_eq!(files.entry(mark).unwrap().map(|entry| entry.length), Some(8_192));
+        let buffer = AtomicBuffer::new(files.map(mark).unwrap().region().clone());
+        assert_eq!(buffer.load_i64(0), 1);
+        assert!([0, 2].contains(&buffer.load_i64(4_096)));
+    }
+    assert!(kept_tail > 2 && lost_tail > 2 && kept_name > 2 && lost_name > 2);
+}
+
+#[test]
+fn a_rename_is_before_or_after_a_power_cut_but_never_half() {
+    let mut seen = [0; 2];
+    for seed in 0..40 {
+        let (mut world, one, _) = two_hosts(seed);
+        let process = world.spawn(one, |_| Vec::new());
+        let files = world.ports(process).files;
+        for (name, byte) in [("/state", 1), ("/state.new", 2)] {
+            let file = files.create(Path::new(name)).unwrap();
+            write_all_at(file.as_ref(), &[byte], 0).unwrap();
+            file.sync(SyncKind::All).unwrap();
+        }
+        files.sync_directory(Path::new("/")).unwrap();
+        files.rename(Path::new("/state.new"), Path::new("/state")).unwrap();
+        world.power_cut(one);
+        let next = world.spawn(one, |_| Vec::new());
+        let mut byte = [0];
+        let file = world.ports(next).files.open(Path::new("/state")).unwrap();
+        assert_eq!(file.read_at(&mut byte, 0).unwrap(), 1);
+        seen[usize::from(byte[0]) - 1] += 1;
+    }
+    assert!(seen[0] > 2 && seen[1] > 2, "{seen:?}");
+}
+
+#[test]
+fn a_disk_that_is_full_or_fails_says_so_and_counts() {
+    let (mut world, one, _) = two_hosts(1);
+    let process = world.spawn(one, |_| Vec::new());
+    let files = world.ports(process).files;
+    world.disk_faults(one).set_space(10_000);
+    let file = files.create(Path::new("/file")).unwrap();
+    write_all_at(file.as_ref(), &[1; 6_000], 0).unwrap();
+    assert_eq!(files.usable_space(Path::new("/")).unwrap(), 4_000);
+    let full = files.create_mapped(Path::new("/map"), 5_000, true);
+    assert_eq!(full.err().unwrap().kind(), std::io::ErrorKind::StorageFull);
+    assert_eq!(files.entry(Path::new("/map")).unwrap(), None);
+    world.disk_faults(one).fail_syncs(1);
+    world.disk_faults(one).fail_writes(1);
+    assert!(file.sync(SyncKind::Data).is_err() && file.write_at(&[0], 0).is_err());
+    assert!(file.sync(SyncKind::Data).is_ok() && file.write_at(&[0], 0).is_ok());
+    assert_eq!((world.disk_faults(one).failed(), world.disk_faults(one).synced()), (3, 1));
+    drop(file);
+    files.remove(Path::new("/file")).unwrap();
+    assert_eq!(world.disk_faults(one).used(), 0);
+}
+
+#[test]
+fn a_mapped_file_changes_its_length_only_when_nobody_has_it_mapped() {
+    let (mut world, one, _) = two_hosts(1);
+    let process = world.spawn(one, |_| Vec::new());
+    let files = world.ports(process).files;
+    let path = Path::new("/catalog");
+    let mapping = files.create_mapped(path, 64, false).unwrap();
+    let file = files.open(path).unwrap();
+    write_all_at(file.as_ref(), &[7], 63).unwrap();
+    assert_eq!(AtomicBuffer::new(mapping.region().clone()).load_u8_acquire(63), 7);
+    assert!(file.set_length(128).is_err());
+    drop(mapping);
+    file.set_length(128).unwrap();
+    let mapping = files.map(path).unwrap();
+    assert_eq!(mapping.region().length(), 128);
+    assert_eq!(AtomicBuffer::new(mapping.region().clone()).load_u8_acquire(63), 7);
+}
+
+#[test]
+fn names_are_listed_by_directory_and_made_only_inside_of_one() {
+    let (mut world, one, _) = two_hosts(1);
+    let process = world.spawn(one, |_| Vec::new());
+    let files = world.ports(process).files;
+    assert!(files.create(Path::new("/a/b/file")).is_err());
+    files.create_directory(Path::new("/a/b")).unwrap();
+    files.create(Path::new("/a/b/file")).unwrap();
+    files.create(Path::new("/a/x")).unwrap();
+    let names = |path: &str| -> Vec<String> {
+        files.list(Path::new(path)).unwrap().into_iter().map(|entry| entry.name).collect()
+    };
+    assert_eq!((names("/"), names("/a")), (vec!["a".into()], vec!["b".into(), "x".into()]));
+    files.rename(Path::new("/a/x"), Path::new("/a/b/file")).unwrap();
+    assert_eq!((names("/a"), names("/a/b")), (vec!["b".into()], vec!["file".into()]));
+    files.remove_tree(Path::new("/a")).unwrap();
+    assert_eq!(names("/"), [""; 0]);
+}
+
+#[test]
+fn a_group_reaches_its_members_on_every_host_and_nobody_else() {
+    let (mut world, one, two) = two_hosts(1);
+    let group: IpAddr = Ipv4Addr::new(239, 0, 0, 1).into();
+    let ids = [one, two, two].map(|host| world.spawn(host, |_| Vec::new()));
+    let mut sockets = ids.map(|id| {
+        let options = SocketOptions {
+            group: (id != ids[2]).then_some(group),
+            reuse_address: true,
+            ..SocketOptions::at((Ipv4Addr::UNSPECIFIED, PORT).into())
+        };
+        world.ports(id).network.bind(&options).unwrap()
+    });
+    let batch = [Outgoing { to: Some((group, PORT).into()), datagrams: &[b"all"] }];
+    assert_eq!(sockets[0].send(&batch).unwrap(), 1);
+    world.run_for(Nanos::from_millis(1));
+    let counts = sockets.each_mut().map(|socket| {
+        socket.receive(10, &mut |datagram| assert_eq!(datagram.source, at(1))).unwrap()
+    });
+    assert_eq!(counts, [1, 1, 0]);
+}
+
+#[test]
+fn datagrams_go_to_the_best_suited_socket_and_overflow_when_nobody_takes_them() {
+    let (mut world, one, two) = two_hosts(1);
+    let ids = [one, two].map(|host| world.spawn(host, |_| Vec::new()));
+    let [near, far] = ids.map(|id| world.ports(id));
+    let mut sender = bind(&near, 0);
+    let from = (ip(1), sender.local_address().port()).into();
+    let options = |local, connect| SocketOptions {
+        reuse_address: true,
+        connect,
+        receive_buffer_length: 2_000,
+        ..SocketOptions::at(local)
+    };
+    let any = (Ipv4Addr::UNSPECIFIED, PORT).into();
+    let open = |options| far.network.bind(&options).unwrap();
+    let stranger = (ip(1), 1).into();
+    let mut sockets = [
+        open(options(any, None)),
+        open(options(at(2), None)),
+        open(options(at(2), Some(from))),
+        open(options(at(2), Some(stranger))),
+    ];
+    let mut send = |world: &mut World, count: usize| {
+        let bytes = [0_u8; 700];
+        let datagrams = vec![&bytes[..]; count];
+        let batch = [Outgoing { to: Some(at(2)), datagrams: &datagrams }];
+        assert_eq!(sender.send(&batch).unwrap(), count);
+        world.run_for(Nanos::from_millis(1));
+    };
+    let counts = |sockets: &mut [Box<dyn Socket>]| -> Vec<usize> {
+        sockets.iter_mut().map(|socket| socket.receive(10, &mut |_| ()).unwrap()).collect()
+    };
+    send(&mut world, 3);
+    assert_eq!(counts(&mut sockets), [0, 0, 2, 0]);
+    assert_eq!(world.network_totals().overflowed, 1);
+    sockets[2].connect(stranger).unwrap();
+    send(&mut world, 1);
+    assert_eq!(counts(&mut sockets), [0, 1, 0, 0]);
+    let [wildcard, rest @ ..] = sockets;
+    drop(rest);
+    send(&mut world, 1);
+    assert_eq!(counts(&mut [wildcard]), [1]);
+    send(&mut world, 1);
+    assert_eq!(world.network_totals().unreachable, 1);
+}
+
+#[test]
+fn a_lossy_network_harms_what_arrives_and_counts_it() {
+    let (mut world, one, _) = two_hosts(1);
+    let process = world.spawn(one, |_| Vec::new());
+    let network = world.ports(process).network;
+    let options = LossyOptions { loss: 0.2, duplicate: 0.2, reorder: 0.2 };
+    let lossy = Lossy::new(network, options, 9);
+    let mut receiver = lossy.bind(&SocketOptions::at(at(1))).unwrap();
+    let mut sender = bind(&world.ports(process), 0);
+    let mut heard = Vec::new();
+    for number in 0..200_u32 {
+        let bytes = number.to_le_bytes();
+        let batch = [Outgoing { to: Some(at(1)), datagrams: &[&bytes] }];
+        assert_eq!(sender.send(&batch).unwrap(), 1);
+        world.run_for(Nanos::from_millis(1));
+        let mut on = |bytes: &[u8]| heard.push(u32::from_le_bytes(bytes.try_into().unwrap()));
+        let _ = receiver.receive(10, &mut |datagram| on(datagram.bytes)).unwrap();
+    }
+    let totals = lossy.totals();
+    assert!(totals.lost() > 10 && totals.duplicated() > 10 && totals.reordered() > 10);
+    let expected = 200 - totals.lost() + totals.duplicated();
+    assert!(expected.abs_diff(heard.len() as u64) <= 1, "{expected} {}", heard.len());
+    assert!(!heard.is_sorted());
+}
+
+#[test]
+fn busy_hosts_are_stepped_no_more_than_their_deadlines_ask() {
+    let mut world = World::new(5);
+    let hosts: Vec<_> =
+        (1..=5).map(|host| world.add_host(&format!("host {host}"), &[ip(host)])).collect();
+    for host in &hosts {
+        let _ = listen(&mut world, *host);
+        for other in (1..=5).filter(|other| usize::from(*other) != host.0 + 1) {
+            let _ = talk(&mut world, *host, at(other));
+        }
+    }
+    world.run_for(Nanos::from_secs(10));
+    let totals = world.network_totals();
+    assert!(totals.delivered > 100_000, "{totals:?}");
+    let overdue: u64 = world.profile().iter().map(|agent| agent.overdue).sum();
+    assert_eq!(overdue, 0);
 }
