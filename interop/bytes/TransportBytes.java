@@ -321,6 +321,23 @@ public final class TransportBytes
         final int next = io.aeron.driver.status.ClientHeartbeatTimestamp.allocate(text, manager, 77).id();
         final UnsafeBuffer record = new UnsafeBuffer(metadata, next * 512, 512);
         print("counter.heartbeat", record, 512);
+        final int position = io.aeron.driver.status.SubscriberPos.allocate(
+            text, manager, 3, 21, -5, 10, CHANNEL, 64).id();
+        record.wrap(metadata, position * 512, 512);
+        print("counter.subscriber-position", record, 512);
+        final int channel = io.aeron.driver.status.SendChannelStatus.allocate(text, manager, 21, CHANNEL).id();
+        record.wrap(metadata, channel * 512, 512);
+        print("counter.channel-status", record, 512);
+        final org.agrona.concurrent.status.AtomicCounter address = io.aeron.status.LocalSocketAddressStatus.allocate(
+            text, manager, 21, channel, "snd-local-sockaddr", 14);
+        io.aeron.status.LocalSocketAddressStatus.updateBindAddress(address, "127.0.0.1:40123", metadata);
+        record.wrap(metadata, address.id() * 512, 512);
+        print("counter.local-address", record, 512);
+        for (final var counter : io.aeron.driver.status.SystemCounterDescriptor.values())
+        {
+            final UnsafeBuffer label = new UnsafeBuffer(counter.label().getBytes(StandardCharsets.US_ASCII));
+            print("system-counter." + counter.id(), label, label.capacity());
+        }
     }
 
     private static void records()
@@ -342,6 +359,10 @@ public final class TransportBytes
         final DistinctErrorLog log = new DistinctErrorLog(errors, () -> 55, StandardCharsets.UTF_8);
         log.record(new Quiet());
         print("error-log", errors, 64);
+
+        final UnsafeBuffer report = fresh(4096);
+        new io.aeron.driver.reports.LossReport(report).createEntry(4096, 55, -5, 10, CHANNEL, "10.0.0.1:5");
+        print("loss-report", report, 192);
     }
 
     private static final class Quiet extends Exception

@@ -30,7 +30,7 @@ const ALL_TO_6: [&str; 14] = [
     "sim",
 ];
 
-/// The table, from the lowest floor up. Kept equal to ARCHITECTURE.md, which a test compares.
+/// The table of ARCHITECTURE.md, from the lowest floor up. A test compares the floors.
 const CRATES: [Crate; 20] = [
     Crate { name: "wire", floor: 0, imports: &[] },
     Crate { name: "memory", floor: 1, imports: &["wire"] },
@@ -194,6 +194,16 @@ mod tests {
         assert_eq!(problems("memory", memory), ["tests of memory may not import sim"]);
         let facade = "[dev-dependencies]\ncoracle.workspace = true\nos.workspace = true";
         assert_eq!(problems("archive", facade).len(), 2);
+    }
+
+    #[test]
+    fn the_architecture_names_the_same_floors() {
+        let text = include_str!("../../../ARCHITECTURE.md");
+        for known in &CRATES {
+            let is_row = |line: &&str| line.starts_with(&format!("| {} | ", known.floor));
+            let row = text.lines().find(is_row).expect("a row for each floor");
+            assert!(row.contains(&format!("`{}`", known.name)), "{} in {row}", known.name);
+        }
     }
 
     #[test]
