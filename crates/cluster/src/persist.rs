@@ -1,0 +1,208 @@
+//! Makes the consensus core's records durable, one at a time and aside from the duty cycle.
+
+use std::io;
+use std::path::PathBuf;
+
+use consensus::{Outcome, Persist, RecordingId, SnapshotEntry};
+use runtime::background::{Background, Job, Outcome as JobOutcome, Ticket};
+use runtime::files::SyncKind;
+use runtime::{Now, Ports};
+
+use crate::node_state::NodeState;
+use crate::recording_log::RecordingLog;
+
+/// Owns the files that a vote or a term must stand in before it is spoken of.
+pub struct Persister {
+    recording_log: RecordingLog,
+    node_state: NodeState,
+    background: Box<dyn Background>,
+    directory: PathBuf,
+    state: State,
+    /// The directory is synced with the first record, since the file may be new.
+    is_directory_synced: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Idle,
+    Syncing(Ticket),
+    Durable,
+}
+
+/// A record could not be made durable: the node must end, since it cannot keep its word.
+#[derive(Debug, thiserror::Error)]
+#[error("a record of consensus could not be made durable: {0}")]
+pub struct PersistError(#[from] io::Error);
+
+impl Persister {
+    /// Takes the files of a cluster directory over.
+    #[must_use]
+    pub fn new(
+        recording_log: RecordingLog,
+        node_state: NodeState,
+        directory: PathBuf,
+        ports: &Ports,
+    ) -> Self {
+        let (background, state) = (ports.background(), State::Idle);
+        let is_directory_synced = !recording_log.is_new();
+        Self { recording_log, node_state, background, directory, state, is_directory_synced }
+    }
+
+    /// What stands in `recording.log`.
+    #[must_use]
+    pub fn recording_log(&self) -> &RecordingLog {
+        &self.recording_log
+    }
+
+    /// Works on the record at the head of the core's queue, the same at each call until it is
+    /// [`Outcome::Done`].
+    ///
+    /// `recording_id` is the recording of the log, `timestamp` the cluster's time.
+    ///
+    /// # Errors
+    /// See [`PersistError`]. A failed sync is never tried again: it proves nothing.
+    pub fn perform(
+        &mut self,
+        now: Now,
+        record: &Persist,
+        recording_id: RecordingId,
+        timestamp: i64,
+    ) -> Result<Outcome, PersistError> {
+        if self.state == State::Idle {
+            let file = self.write(now, record, recording_id, timestamp)?;
+            let directories =
+                if self.is_directory_synced { vec![] } else { vec![self.directory.clone()] };
+            let (files, sync) = (vec![file], SyncKind::All);
+            let ticket = self.background.submit(Job::Sync { files, sync, directories });
+            self.state = State::Syncing(ticket);
+        }
+        self.poll()?;
+        if self.state == State::Durable {
+            self.state = State::Idle;
+            return Ok(Outcome::Done);
+        }
+        Ok(Outcome::BackPressured)
+    }
+
+    fn poll(&mut self) -> Result<(), PersistError> {
+        let mut failure = None;
+        let state = &mut self.state;
+        self.background.poll(&mut |ticket, outcome| {
+            if *state == State::Syncing(ticket) {
+                match outcome {
+                    JobOutcome::Failed(error) => failure = Some(error),
+                    _ => *state = State::Durable,
+                }
+            }
+        });
+        if let Some(error) = failure {
+            return Err(error.into());
+        }
+        self.is_directory_synced |= self.state == State::Durable;
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        now: Now,
+        record: &Persist,
+        recording_id: RecordingId,
+        timestamp: i64,
+    ) -> io::Result<std::sync::Arc<dyn runtime::files::File>> {
+        let log = &mut self.recording_log;
+        match *record {
+            Persist::CandidateTerm { term, log_position } => {
+                self.node_state.store(term, log_position, now.epoch_millis())?;
+                return Ok(self.node_state.file().clone());
+            }
+            Persist::Term { term, base, gap_from } => {
+                log.append_term(recording_id, term, base, gap_from, timestamp)?;
+            }
+            Persist::DropTerms { from } => log.drop_terms(from)?,
+            Persist::EndTerm { term, end } => log.end_term(term, end)?,
+            Persist::Snapshot { term, term_base, position, timestamp, module, ref services } => {
+                let entry = |service_id, recording_id| SnapshotEntry {
+                    recording_id,
+                    term,
+                    position,
+                    timestamp,
+                    service_id,
+                };
+                let services = (0..).zip(services).map(|(id, &recording)| entry(id, recording));
+                let entries: Vec<_> = services.chain([entry(-1, module)]).collect();
+                log.append_snapshot(term_base, &entries)?;
+            }
+        }
+        Ok(log.file().clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::path::Path;
+
+    use consensus::LeadershipTermId;
+    use runtime::Nanos;
+    use sim::{ProcessId, World};
+    use wire::position::Position;
+
+    use super::*;
+
+    fn world() -> (World, ProcessId) {
+        let mut world = World::new(3);
+        let host = world.add_host("node", &[IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))]);
+        let process = world.spawn(host, |_| Vec::new());
+        (world, process)
+    }
+
+    fn persister(world: &World, process: ProcessId) -> Persister {
+        let ports = world.ports(process);
+        let path = Path::new("/cluster");
+        ports.files.create_directory(path).unwrap();
+        let recording_log = RecordingLog::open(&*ports.files, path).unwrap();
+        let node_state = NodeState::open(&*ports.files, path).unwrap();
+        Persister::new(recording_log, node_state, path.to_path_buf(), &ports)
+    }
+
+    #[test]
+    fn a_record_is_done_only_after_its_sync() {
+        let (mut world, process) = world();
+        world.set_background_delay(Nanos::from_millis(2), Nanos::from_millis(2));
+        let mut persister = persister(&world, process);
+        let (term, log_position) = (LeadershipTermId(4), Position(64));
+        let record = Persist::CandidateTerm { term, log_position };
+        let perform = |persister: &mut Persister| {
+            persister.perform(Now::default(), &record, RecordingId(0), 0).unwrap()
+        };
+        assert_eq!(perform(&mut persister), Outcome::BackPressured);
+        world.run_for(Nanos::from_millis(1));
+        assert_eq!(perform(&mut persister), Outcome::BackPressured);
+        world.run_for(Nanos::from_millis(5));
+        assert_eq!(perform(&mut persister), Outcome::Done);
+        assert_eq!(perform(&mut persister), Outcome::BackPressured, "the next record");
+    }
+
+    #[test]
+    fn a_whole_snapshot_is_written_with_the_module_last() {
+        let (mut world, process) = world();
+        let mut persister = persister(&world, process);
+        let record = Persist::Snapshot {
+            term: LeadershipTermId(1),
+            term_base: Position(0),
+            position: Position(640),
+            timestamp: 7,
+            module: RecordingId(10),
+            services: vec![RecordingId(11), RecordingId(12)],
+        };
+        let recording_id = RecordingId(0);
+        while persister.perform(Now::default(), &record, recording_id, 0).unwrap() != Outcome::Done
+        {
+            world.run_for(Nanos::from_millis(1));
+        }
+        let snapshots = persister.recording_log().snapshots();
+        let found = consensus::newest_snapshot(&snapshots, 2).unwrap();
+        assert_eq!((found.module, found.services[1]), (RecordingId(10), RecordingId(12)));
+        assert_eq!(snapshots.last().unwrap().service_id, -1);
+    }
+}

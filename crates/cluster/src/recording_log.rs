@@ -1,0 +1,322 @@
+//! `recording.log`: which terms the log has, and which snapshots there are.
+//!
+//! Entries are only ever appended or changed in place, a few bytes at a time; nothing is durable
+//! before the file was synced. What a crash before that leaves behind:
+//!
+//! | while | may be found | what loading makes of it |
+//! |---|---|---|
+//! | appending | a part of an entry, or zeros, at the end | ignored; the next append overwrites it |
+//! | appending a term and the gap before it | the term without all of the gap | the hole is filled in memory (P2) |
+//! | closing a term | the term still open | its end is where the next one begins |
+//! | dropping terms | some of them | their base lies beyond the recording: dropped again (P3) |
+//! | appending a snapshot | some services, or not the module | not a snapshot: all or nothing |
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use consensus::{LeadershipTermId, RecordingId, SnapshotEntry, TermRecord};
+use runtime::files::{File, Files, read_exact_at, write_all_at};
+use wire::bytes::Reader;
+use wire::cluster::recording_log::{
+    ENTRY_ALIGNMENT, ENTRY_LENGTH_MAX, ENTRY_TYPE_OFFSET, ENTRY_TYPE_REMOVED, Entry, EntryKind,
+    LOG_POSITION_OFFSET,
+};
+use wire::position::Position;
+
+/// Name of the file in the cluster directory.
+pub const FILE_NAME: &str = "recording.log";
+
+/// The file and what stands in it.
+pub struct RecordingLog {
+    file: Arc<dyn File>,
+    terms: Vec<Term>,
+    snapshots: Vec<Snapshot>,
+    /// Where the next entry goes.
+    end: u64,
+    is_new: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Term {
+    record: TermRecord,
+    recording_id: RecordingId,
+    offset: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Snapshot {
+    entry: SnapshotEntry,
+    is_valid: bool,
+    offset: u64,
+}
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordingLogError {
+    /// The host refuses.
+    #[error("recording.log: {0}")]
+    Io(#[from] io::Error),
+    /// Two entries name different recordings of the log.
+    #[error("recording.log names recordings {0} and {1} for one log")]
+    TwoRecordings(i64, i64),
+    /// Two valid entries for one term that disagree.
+    #[error("recording.log has two entries for term {0}")]
+    TwoTerms(i64),
+    /// An entry that nobody writes.
+    #[error("recording.log has at {offset} an entry that cannot be: {cause}")]
+    Damaged {
+        /// Where in the file.
+        offset: u64,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+impl RecordingLog {
+    /// Reads the file of a cluster directory, or makes an empty one.
+    ///
+    /// A new file is not durable: [`RecordingLog::is_new`] says so, and its directory must be synced
+    /// together with the first entry.
+    ///
+    /// # Errors
+    /// See [`RecordingLogError`]: the node must not start.
+    pub fn open(files: &dyn Files, directory: &Path) -> Result<Self, RecordingLogError> {
+        let path = directory.join(FILE_NAME);
+        let is_new = files.entry(&path)?.is_none();
+        let file = if is_new { files.create(&path)? } else { files.open(&path)? };
+        let mut log = Self { file, terms: Vec::new(), snapshots: Vec::new(), end: 0, is_new };
+        log.load()?;
+        Ok(log)
+    }
+
+    /// Whether the file was made by this start.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// The file, to be synced.
+    #[must_use]
+    pub fn file(&self) -> &Arc<dyn File> {
+        &self.file
+    }
+
+    /// The valid terms, in the order of the file.
+    #[must_use]
+    pub fn terms(&self) -> Vec<TermRecord> {
+        self.terms.iter().map(|term| term.record).collect()
+    }
+
+    /// The valid snapshot entries, in the order of the file.
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<SnapshotEntry> {
+        let valid = self.snapshots.iter().filter(|snapshot| snapshot.is_valid);
+        valid.map(|snapshot| snapshot.entry).collect()
+    }
+
+    /// The recording of the log, if a term names it.
+    #[must_use]
+    pub fn recording_id(&self) -> Option<RecordingId> {
+        self.terms.last().map(|term| term.recording_id)
+    }
+
+    /// Writes the entry of `term` at `base`, then those of the gap before it, from `gap_from` on,
+    /// and closes what stood before them. Rule P2. Durable only after a sync.
+    ///
+    /// # Errors
+    /// The host refuses: nothing may be built upon the term.
+    pub fn append_term(
+        &mut self,
+        recording_id: RecordingId,
+        term: LeadershipTermId,
+        base: Position,
+        gap_from: LeadershipTermId,
+        timestamp: i64,
+    ) -> io::Result<()> {
+        let is_there = self.terms.iter().any(|known| known.record.term == term);
+        if !is_there {
+            self.append_one(recording_id, term, base, Position(-1), timestamp)?;
+        }
+        for gap in gap_from.0..term.0 {
+            self.append_one(recording_id, LeadershipTermId(gap), base, base, timestamp)?;
+        }
+        let before = self.terms.iter().filter(|known| known.record.term < gap_from.min(term));
+        if let Some(last) = before.max_by_key(|known| known.record.term) {
+            self.store_end(last.offset, base)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the entries of `from` and of all later terms, and opens the last that stays.
+    ///
+    /// # Errors
+    /// The host refuses.
+    pub fn drop_terms(&mut self, from: LeadershipTermId) -> io::Result<()> {
+        for term in self.terms.iter().filter(|term| term.record.term >= from) {
+            let at = term.offset + ENTRY_TYPE_OFFSET as u64;
+            write_all_at(&*self.file, &ENTRY_TYPE_REMOVED.to_le_bytes(), at)?;
+        }
+        self.terms.retain(|term| term.record.term < from);
+        let last = self.terms.iter().max_by_key(|term| term.record.term);
+        last.map_or(Ok(()), |last| self.store_end(last.offset, Position(-1)))
+    }
+
+    /// Writes where a term ended, at an orderly end of the node.
+    ///
+    /// # Errors
+    /// The host refuses.
+    pub fn end_term(&mut self, term: LeadershipTermId, end: Position) -> io::Result<()> {
+        let known = self.terms.iter().find(|known| known.record.term == term);
+        known.map_or(Ok(()), |known| self.store_end(known.offset, end))
+    }
+
+    /// Writes a whole snapshot: services from the highest to 0, then the module, whose entry makes
+    /// it one.
+    ///
+    /// `entries` may come in any order; each names its service, -1 for the module.
+    ///
+    /// # Errors
+    /// The host refuses: there is no snapshot then.
+    pub fn append_snapshot(
+        &mut self,
+        term_base: Position,
+        entries: &[SnapshotEntry],
+    ) -> io::Result<()> {
+        let mut entries = entries.to_vec();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.service_id));
+        for entry in entries {
+            let place = self.snapshots.iter().position(|known| {
+                !known.is_valid
+                    && known.entry.term == entry.term
+                    && known.entry.position == entry.position
+                    && known.entry.service_id == entry.service_id
+            });
+            let offset = place.map_or(self.end, |index| self.snapshots[index].offset);
+            let length = self.write(offset, &snapshot_entry(term_base, &entry))?;
+            let stored = Snapshot { entry, is_valid: true, offset };
+            if let Some(index) = place {
+                self.snapshots[index] = stored;
+            } else {
+                self.snapshots.push(stored);
+                self.end += length;
+            }
+        }
+        Ok(())
+    }
+
+    fn append_one(
+        &mut self,
+        recording_id: RecordingId,
+        term: LeadershipTermId,
+        base: Position,
+        end: Position,
+        timestamp: i64,
+    ) -> io::Result<()> {
+        let entry = Entry {
+            recording_id: recording_id.0,
+            leadership_term_id: term.0,
+            term_base_log_position: base.0,
+            log_position: end.0,
+            timestamp,
+            service_id: -1,
+            kind: EntryKind::Term,
+            is_valid: true,
+        };
+        let offset = self.end;
+        self.end += self.write(offset, &entry)?;
+        self.terms.push(Term { record: TermRecord { term, base }, recording_id, offset });
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, entry: &Entry<'_>) -> io::Result<u64> {
+        let mut bytes = [0; ENTRY_LENGTH_MAX];
+        let length = entry.encode(&mut bytes).map_err(io::Error::other)?;
+        write_all_at(&*self.file, &bytes[..length], offset)?;
+        Ok(length as u64)
+    }
+
+    fn store_end(&self, offset: u64, end: Position) -> io::Result<()> {
+        write_all_at(&*self.file, &end.0.to_le_bytes(), offset + LOG_POSITION_OFFSET as u64)
+    }
+
+    fn load(&mut self) -> Result<(), RecordingLogError> {
+        let length = usize::try_from(self.file.length()?).map_err(io::Error::other)?;
+        let mut bytes = vec![0; length];
+        read_exact_at(&*self.file, &mut bytes, 0)?;
+        let mut reader = Reader::new(&bytes);
+        loop {
+            let rest = reader.rest();
+            let offset = (length - rest.len()) as u64;
+            self.end = offset;
+            let slot = &rest[..rest.len().min(ENTRY_ALIGNMENT)];
+            // Zeros are what a torn append leaves: no entry is all zero, but the first term's of a
+            // first recording could be, so genuine ones are told by their time stamp.
+            if slot.len() < ENTRY_ALIGNMENT || slot.iter().all(|&byte| byte == 0) {
+                return self.check();
+            }
+            match Entry::read(&mut reader) {
+                Ok(Some(entry)) => self.take(&entry, offset),
+                Ok(None) => {}
+                Err(_) if rest.len() < ENTRY_LENGTH_MAX => return self.check(),
+                Err(error) => {
+                    return Err(RecordingLogError::Damaged { offset, cause: error.to_string() });
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, entry: &Entry<'_>, offset: u64) {
+        let term = LeadershipTermId(entry.leadership_term_id);
+        let recording_id = RecordingId(entry.recording_id);
+        match entry.kind {
+            EntryKind::Term if entry.is_valid => {
+                let record = TermRecord { term, base: Position(entry.term_base_log_position) };
+                self.terms.push(Term { record, recording_id, offset });
+            }
+            EntryKind::Snapshot => {
+                let snapshot = SnapshotEntry {
+                    recording_id,
+                    term,
+                    position: Position(entry.log_position),
+                    timestamp: entry.timestamp,
+                    service_id: entry.service_id,
+                };
+                let is_valid = entry.is_valid;
+                self.snapshots.push(Snapshot { entry: snapshot, is_valid, offset });
+            }
+            EntryKind::Term | EntryKind::StandbySnapshot { .. } | EntryKind::Unknown(_) => {}
+        }
+    }
+
+    fn check(&self) -> Result<(), RecordingLogError> {
+        let Some(first) = self.terms.first() else { return Ok(()) };
+        for (index, term) in self.terms.iter().enumerate() {
+            if term.recording_id != first.recording_id {
+                let (one, other) = (first.recording_id.0, term.recording_id.0);
+                return Err(RecordingLogError::TwoRecordings(one, other));
+            }
+            let is_double = |other: &Term| other.record.term == term.record.term;
+            if self.terms[..index].iter().any(is_double) {
+                return Err(RecordingLogError::TwoTerms(term.record.term.0));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn snapshot_entry(term_base: Position, entry: &SnapshotEntry) -> Entry<'static> {
+    Entry {
+        recording_id: entry.recording_id.0,
+        leadership_term_id: entry.term.0,
+        term_base_log_position: term_base.0,
+        log_position: entry.position.0,
+        timestamp: entry.timestamp,
+        service_id: entry.service_id,
+        kind: EntryKind::Snapshot,
+        is_valid: true,
+    }
+}
+
+#[cfg(test)]
+mod tests;
