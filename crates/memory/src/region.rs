@@ -34,8 +34,8 @@ impl Region {
     #[must_use]
     pub fn heap(length: usize) -> Arc<Self> {
         assert!(length > 0, "a region has at least one byte");
-        // The allocator clears what it aligns beyond its own measure by hand, which would make every
-        // page at once: it is asked for one page more, and the base is aligned here.
+        // The allocator clears what it aligns beyond its own measure by hand, which would make
+        // every page at once: it is asked for one page more, and the base is aligned here.
         let layout = length
             .checked_add(PAGE_LENGTH)
             .and_then(|length| Layout::from_size_align(length, ALLOCATOR_ALIGNMENT).ok())

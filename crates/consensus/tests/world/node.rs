@@ -130,7 +130,8 @@ struct Agent {
 struct Service {
     position: usize,
     ack_id: i64,
-    /// Positions it has taken a snapshot at and still has to acknowledge comes through `Agent::acks`.
+    /// Positions it has taken a snapshot at and still has to acknowledge comes through
+    /// `Agent::acks`.
     offered: u64,
 }
 
