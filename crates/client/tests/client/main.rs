@@ -1,5 +1,7 @@
 //! The client against a driver made for the purpose, in simulated files.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests may fail like tests.
+
 extern crate coracle_client as client;
 
 mod adding;
