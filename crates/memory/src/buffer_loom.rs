@@ -33,6 +33,11 @@ impl Region {
         Arc::clone(cells.entry(offset / 8).or_insert_with(|| Arc::new(AtomicU64::new(0))))
     }
 
+    fn is_touched(&self, offset: usize) -> bool {
+        let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        cells.contains_key(&(offset / 8))
+    }
+
     /// The touched cells of a range of whole cells.
     fn touched(&self, offset: usize, length: usize) -> Vec<Arc<AtomicU64>> {
         let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
@@ -210,6 +215,11 @@ impl AtomicBuffer {
             let length = if at % 8 == 0 && rest.len() >= 8 { 8 } else { 1 };
             let mut word = [0; 8];
             word[..length].copy_from_slice(&rest[..length]);
+            // Zeros that nobody touched need no cell: a log's metadata is mostly these.
+            if word == [0; 8] && !self.region.is_touched(self.offset + at) {
+                (at, rest) = (at + length, &rest[length..]);
+                continue;
+            }
             self.store(at, length, u64::from_le_bytes(word), Ordering::Relaxed);
             (at, rest) = (at + length, &rest[length..]);
         }
@@ -220,7 +230,12 @@ impl AtomicBuffer {
         let mut at = 0;
         while at < target.len() {
             let length = if (offset + at) % 8 == 0 && target.len() - at >= 8 { 8 } else { 1 };
-            let word = self.load(offset + at, length, Ordering::Relaxed).to_le_bytes();
+            let is_touched = self.region.is_touched(self.offset + offset + at);
+            let word = match is_touched {
+                true => self.load(offset + at, length, Ordering::Relaxed),
+                false => 0,
+            };
+            let word = word.to_le_bytes();
             target[at..at + length].copy_from_slice(&word[..length]);
             at += length;
         }
