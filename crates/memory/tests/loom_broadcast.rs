@@ -1,36 +1,48 @@
 //! Model checks of the broadcast.
 #![cfg(loom)]
 
-use loom::thread;
-use memory::broadcast::{ReceiveError, Receiver, Transmitter};
-use memory::buffer::AtomicBuffer;
-use memory::region::Region;
-use wire::ring::to_clients::TRAILER_LENGTH;
+use coracle_memory::broadcast::{ReceiveError, Receiver, Transmitter};
+use coracle_memory::buffer::AtomicBuffer;
+use coracle_memory::region::Region;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-extern crate coracle_memory as memory;
+use loom::thread;
+use wire::ring::to_clients::TRAILER_LENGTH;
 
 const CAPACITY: usize = 64;
 
-fn check(model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.max_branches = 10_000;
-    builder.check(model);
+/// Runs a model over both kinds of memory; each must have been tried in many orders.
+fn check(model: impl Fn(fn(usize) -> Arc<Region>) + Sync + Send + Copy + 'static) {
+    for memory in [Region::heap, Region::interleaved] {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&runs);
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.max_branches = 10_000;
+        builder.check(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            model(memory);
+        });
+        println!("{} executions", runs.load(Ordering::Relaxed));
+    }
 }
 
 fn message(kind: i32) -> [u8; 8] {
     i64::from(kind).to_le_bytes()
 }
 
-fn pair() -> (Transmitter, Receiver) {
-    let buffer = AtomicBuffer::new(Region::heap(CAPACITY + TRAILER_LENGTH));
+fn pair(memory: fn(usize) -> Arc<Region>) -> (Transmitter, Receiver) {
+    let region = memory(CAPACITY + TRAILER_LENGTH);
+    region.touch(0..CAPACITY + TRAILER_LENGTH);
+    let buffer = AtomicBuffer::new(region);
     (Transmitter::new(buffer.clone()).unwrap(), Receiver::new(buffer).unwrap())
 }
 
 #[test]
 fn messages_arrive_whole_and_in_order_while_they_are_sent() {
-    check(|| {
-        let (mut transmitter, mut receiver) = pair();
+    check(|memory| {
+        let (mut transmitter, mut receiver) = pair(memory);
         let thread = thread::spawn(move || {
             for kind in 1..=2 {
                 transmitter.transmit(kind, &message(kind)).unwrap();
@@ -53,8 +65,8 @@ fn messages_arrive_whole_and_in_order_while_they_are_sent() {
 /// Method: four records fill the buffer; a fifth and a sixth overwrite what the receiver is reading.
 #[test]
 fn a_message_that_is_overwritten_while_it_is_copied_is_never_delivered() {
-    check(|| {
-        let (mut transmitter, mut receiver) = pair();
+    check(|memory| {
+        let (mut transmitter, mut receiver) = pair(memory);
         for kind in 1..=4 {
             transmitter.transmit(kind, &message(kind)).unwrap();
         }

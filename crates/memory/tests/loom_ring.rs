@@ -1,24 +1,40 @@
 //! Model checks of the command ring.
 #![cfg(loom)]
 
+use coracle_memory::buffer::AtomicBuffer;
+use coracle_memory::region::Region;
+use coracle_memory::ring::{ReadAction, RingConsumer, RingProducer, WriteError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use loom::thread;
-use memory::buffer::AtomicBuffer;
-use memory::region::Region;
-use memory::ring::{ReadAction, RingConsumer, RingProducer, WriteError};
 use wire::ring::to_driver::{HEAD_CACHE_OFFSET, HEAD_OFFSET, TAIL_OFFSET, TRAILER_LENGTH};
 
-extern crate coracle_memory as memory;
-
-fn check(model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
-    builder.max_branches = 10_000;
-    builder.check(model);
+/// Runs a model over both kinds of memory; each must have been tried in many orders.
+fn check(model: impl Fn(fn(usize) -> Arc<Region>) + Sync + Send + Copy + 'static) {
+    for memory in [Region::heap, Region::interleaved] {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&runs);
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.max_branches = 10_000;
+        builder.check(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            model(memory);
+        });
+        println!("{} executions", runs.load(Ordering::Relaxed));
+    }
 }
 
 /// A ring whose head and tail stand at `position`.
-fn ring_at(capacity: usize, position: i64) -> (RingProducer, RingConsumer) {
-    let buffer = AtomicBuffer::new(Region::heap(capacity + TRAILER_LENGTH));
+fn ring_at(
+    memory: fn(usize) -> Arc<Region>,
+    capacity: usize,
+    position: i64,
+) -> (RingProducer, RingConsumer) {
+    let region = memory(capacity + TRAILER_LENGTH);
+    region.touch(0..capacity + TRAILER_LENGTH);
+    let buffer = AtomicBuffer::new(region);
     for offset in [HEAD_OFFSET, HEAD_CACHE_OFFSET, TAIL_OFFSET] {
         buffer.store_i64(capacity + offset, position);
     }
@@ -42,8 +58,8 @@ fn read(consumer: &mut RingConsumer, words: usize, seen: &mut Vec<i32>) {
 
 #[test]
 fn producers_at_once_are_read_whole_while_they_write() {
-    check(|| {
-        let (producer, mut consumer) = ring_at(256, 0);
+    check(|memory| {
+        let (producer, mut consumer) = ring_at(memory, 256, 0);
         let threads = [1, 2].map(|kind| {
             let producer = producer.clone();
             thread::spawn(move || producer.write(kind, &message(kind, 2)).unwrap())
@@ -59,8 +75,8 @@ fn producers_at_once_are_read_whole_while_they_write() {
 
 #[test]
 fn producers_that_wrap_at_once_pad_the_end_once() {
-    check(|| {
-        let (producer, mut consumer) = ring_at(256, 240);
+    check(|memory| {
+        let (producer, mut consumer) = ring_at(memory, 256, 240);
         let threads = [1, 2].map(|kind| {
             let producer = producer.clone();
             thread::spawn(move || producer.write(kind, &message(kind, 2)).unwrap())
@@ -78,8 +94,8 @@ fn producers_that_wrap_at_once_pad_the_end_once() {
 
 #[test]
 fn a_full_ring_lets_a_producer_in_only_behind_the_zeroing() {
-    check(|| {
-        let (producer, mut consumer) = ring_at(64, 0);
+    check(|memory| {
+        let (producer, mut consumer) = ring_at(memory, 64, 0);
         for kind in 1..=4 {
             producer.write(kind, &message(kind, 1)).unwrap();
         }
@@ -101,8 +117,8 @@ fn a_full_ring_lets_a_producer_in_only_behind_the_zeroing() {
 
 #[test]
 fn an_aborted_claim_is_passed() {
-    check(|| {
-        let (producer, mut consumer) = ring_at(256, 0);
+    check(|memory| {
+        let (producer, mut consumer) = ring_at(memory, 256, 0);
         let thread = thread::spawn(move || {
             let claim = producer.try_claim(1, 16).unwrap();
             claim.write(0, &message(1, 2));
