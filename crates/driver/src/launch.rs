@@ -1,7 +1,7 @@
 //! Starts a driver: directory, lock, shared files, agents.
 //!
-//! A directory that another driver left behind is taken over only when that driver is dead: its lock
-//! is free and names the driver of `cnc.dat`, or its heartbeat is old (genuine rule).
+//! A directory that another driver left behind is taken over only when that driver is dead: its
+//! lock is free and names the driver of `cnc.dat`, or its heartbeat is old (genuine rule).
 
 mod directory;
 

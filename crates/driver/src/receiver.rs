@@ -1,7 +1,7 @@
 //! The receiver agent: data and setups in, status messages and NAKs out.
 //!
-//! It owns every receive endpoint with its images; the conductor hands them over and takes them back
-//! by [`ReceiverCommand`]s. It also rebuilds terms, finds losses and cleans behind the slowest
+//! It owns every receive endpoint with its images; the conductor hands them over and takes them
+//! back by [`ReceiverCommand`]s. It also rebuilds terms, finds losses and cleans behind the slowest
 //! subscriber, so that nobody else writes an image's log.
 
 pub(crate) mod congestion;

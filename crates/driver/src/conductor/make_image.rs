@@ -26,8 +26,8 @@ use crate::shared::ImageShared;
 const NAK_RETRY_MIN: Nanos = Nanos(1000);
 
 impl Conductor {
-    /// Makes both halves. Counters made on the way are pushed to `made`, so that the caller can free
-    /// them when this fails, or keep them.
+    /// Makes both halves. Counters made on the way are pushed to `made`, so that the caller can
+    /// free them when this fails, or keep them.
     pub(super) fn make_image(
         &mut self,
         plan: &ImagePlan,
