@@ -53,7 +53,7 @@ pub struct Directory {
     pub mark_file: MarkFile,
     /// What had to be repaired, for the error log.
     pub findings: Vec<String>,
-    _lock: Box<dyn FileLock>,
+    pub(crate) lock: Box<dyn FileLock>,
 }
 
 impl Directory {
@@ -101,7 +101,7 @@ impl Directory {
             checksum,
             is_synced: storage.file_sync_level.kind().is_some(),
         };
-        Ok(Self { store, catalog, mark_file, findings, _lock: lock })
+        Ok(Self { store, catalog, mark_file, findings, lock })
     }
 }
 

@@ -54,9 +54,14 @@ impl Disk {
         self.ports.background()
     }
 
+    /// Lets the background finish.
+    pub(crate) fn run(&self) {
+        self.world.borrow_mut().run_for(Nanos::from_secs(10));
+    }
+
     /// Lets the background finish and hands over what came of it.
     pub(crate) fn outcomes(&self, background: &mut dyn Background) -> Vec<(Ticket, Outcome)> {
-        self.world.borrow_mut().run_for(Nanos::from_secs(10));
+        self.run();
         let mut outcomes = Vec::new();
         background.poll(&mut |ticket, outcome| outcomes.push((ticket, outcome)));
         outcomes
@@ -84,6 +89,10 @@ impl Disk {
     pub(crate) fn names(&self) -> Vec<String> {
         let entries = self.files().list(Path::new(DIRECTORY)).unwrap();
         entries.into_iter().map(|entry| entry.name).collect()
+    }
+
+    pub(crate) fn fail_syncs(&self, count: u32) {
+        self.world.borrow().disk_faults(self.host).fail_syncs(count);
     }
 
     pub(crate) fn fail_writes(&self, count: u32) {

@@ -19,8 +19,6 @@ use crate::ring::{RingLengthError, WriteError};
 pub struct Transmitter {
     buffer: AtomicBuffer,
     capacity: usize,
-    /// The tail: nobody else moves it.
-    tail: i64,
 }
 
 impl Transmitter {
@@ -31,8 +29,7 @@ impl Transmitter {
     pub fn new(buffer: AtomicBuffer) -> Result<Self, RingLengthError> {
         let length = buffer.length();
         let capacity = capacity(length, TRAILER_LENGTH).ok_or(RingLengthError { length })?;
-        let tail = buffer.load_i64_acquire(capacity + TAIL_OFFSET);
-        Ok(Self { buffer, capacity, tail })
+        Ok(Self { buffer, capacity })
     }
 
     /// The longest message.
@@ -55,7 +52,7 @@ impl Transmitter {
         }
         let record_length = RECORD_HEADER_LENGTH + length;
         let required = align_record(record_length);
-        let mut position = self.tail;
+        let mut position = self.buffer.load_i64(self.capacity + TAIL_OFFSET);
         let mut index = index(position, self.capacity);
         let to_end = self.capacity - index;
         if to_end < required {
@@ -70,8 +67,8 @@ impl Transmitter {
         self.buffer.copy_in(index + RECORD_HEADER_LENGTH, message);
         // Release: pair with the acquire loads of tail and latest by receivers.
         self.buffer.store_i64_release(self.capacity + LATEST_OFFSET, position);
-        self.tail = position.wrapping_add(required as i64);
-        self.buffer.store_i64_release(self.capacity + TAIL_OFFSET, self.tail);
+        let tail = position.wrapping_add(required as i64);
+        self.buffer.store_i64_release(self.capacity + TAIL_OFFSET, tail);
         Ok(())
     }
 

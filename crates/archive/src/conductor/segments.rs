@@ -1,0 +1,362 @@
+//! Operations on the segments of recordings that are not being written.
+//!
+//! Order on disk: the catalog first, made durable; then the files. What a crash leaves are files
+//! that no recording needs, or bytes beyond its stop position: an extension removes them before it
+//! writes ([`Writer::open`](crate::writer::Writer::open)). Migration moves files first, since each
+//! is needed by one of both recordings; done again, it goes on where it was cut short.
+
+use std::path::PathBuf;
+
+use runtime::background::{Job, Outcome, Ticket};
+use runtime::files::{SyncKind, read_exact_at};
+use wire::archive::catalog::RecordingState;
+use wire::archive::response::{ArchiveErrorCode, RecordingSignal};
+use wire::time::Now;
+
+use super::Conductor;
+use super::requests::{Answer, Asker};
+use crate::catalog::Recording;
+use crate::control::outbox::Signal;
+use crate::control::refusal::Refusal;
+use crate::frame::{HEADER_LENGTH, Header};
+use crate::segment::{self, Segment};
+
+/// Files on their way out, and a file to be cut.
+pub(super) struct Deletion {
+    asker: Asker,
+    recording_id: i64,
+    /// The sync of the catalog that must have completed before.
+    barrier: u64,
+    /// A segment, the offset from which it is to be zeros, and its length.
+    cut: Option<(PathBuf, u64, u64)>,
+    paths: Vec<PathBuf>,
+    stage: Stage,
+}
+
+enum Stage {
+    Waiting,
+    Removing(Ticket),
+    Syncing(Ticket),
+}
+
+impl Conductor {
+    pub(super) fn expect_no_deletion(&self, recording_id: i64) -> Result<(), Refusal> {
+        if self.deletions.iter().any(|it| it.recording_id == recording_id) {
+            let text = format!("files of recording {recording_id} are being deleted");
+            return Err(Refusal::generic(text));
+        }
+        Ok(())
+    }
+
+    /// Deletes files once the catalog is durable; returns how many.
+    fn delete(
+        &mut self,
+        asker: Asker,
+        recording_id: i64,
+        segments: &[Segment],
+        cut: Option<(PathBuf, u64, u64)>,
+    ) -> i64 {
+        let directory = &self.store.directory;
+        let name = |it: &Segment| match it.is_deleted {
+            true => segment::deleted_name(recording_id, it.base),
+            false => segment::file_name(recording_id, it.base),
+        };
+        let paths: Vec<PathBuf> =
+            segments.iter().rev().map(|it| directory.join(name(it))).collect();
+        let count = i64::try_from(paths.len()).unwrap_or(i64::MAX);
+        let barrier = self.sync.barrier(&mut self.catalog);
+        let stage = Stage::Waiting;
+        self.deletions.push(Deletion { asker, recording_id, barrier, cut, paths, stage });
+        count
+    }
+
+    pub(super) fn step_deletions(&mut self, now: Now) -> usize {
+        let mut outcomes: Vec<(Ticket, Outcome)> = Vec::new();
+        self.background.poll(&mut |ticket, outcome| outcomes.push((ticket, outcome)));
+        let mut done = outcomes.len();
+        for (ticket, outcome) in outcomes {
+            let is_of = |it: &Deletion| match it.stage {
+                Stage::Waiting => false,
+                Stage::Removing(of) | Stage::Syncing(of) => of == ticket,
+            };
+            if let Some(index) = self.deletions.iter().position(is_of) {
+                self.on_deletion_outcome(index, outcome, now);
+            }
+        }
+        let completed = self.sync.completed();
+        for index in 0..self.deletions.len() {
+            let deletion = &mut self.deletions[index];
+            if matches!(deletion.stage, Stage::Waiting) && deletion.barrier <= completed {
+                done += 1;
+                let paths = std::mem::take(&mut deletion.paths);
+                deletion.stage = Stage::Removing(self.background.submit(Job::Remove(paths)));
+            }
+        }
+        done
+    }
+
+    fn on_deletion_outcome(&mut self, index: usize, outcome: Outcome, now: Now) {
+        if let Outcome::Failed(error) = outcome {
+            let deletion = self.deletions.swap_remove(index);
+            let refusal = Refusal::generic(format!("files cannot be deleted: {error}"));
+            self.note(&refusal.message, now);
+            let Asker { session_id, correlation_id, .. } = deletion.asker;
+            return self.refuse(session_id, correlation_id, &refusal);
+        }
+        let deletion = &mut self.deletions[index];
+        if let Stage::Removing(_) = deletion.stage {
+            match self.cut(index) {
+                Ok(files) => {
+                    let directories = vec![self.store.directory.to_path_buf()];
+                    let job = Job::Sync { files, sync: SyncKind::All, directories };
+                    let ticket = self.background.submit(job);
+                    self.deletions[index].stage = Stage::Syncing(ticket);
+                }
+                Err(error) => return self.on_deletion_outcome(index, Outcome::Failed(error), now),
+            }
+            return;
+        }
+        let deletion = self.deletions.swap_remove(index);
+        let signal = Signal {
+            correlation_id: deletion.asker.correlation_id,
+            recording_id: deletion.recording_id,
+            subscription_id: -1,
+            position: -1,
+            signal: RecordingSignal::Delete,
+        };
+        self.signal(deletion.asker.session_id, &signal);
+    }
+
+    /// Cuts the file that is to be cut: its tail becomes zeros.
+    fn cut(
+        &mut self,
+        index: usize,
+    ) -> std::io::Result<Vec<std::sync::Arc<dyn runtime::files::File>>> {
+        let Some((path, offset, length)) = self.deletions[index].cut.take() else {
+            return Ok(Vec::new());
+        };
+        if self.store.files.entry(&path)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let file = self.store.files.open(&path)?;
+        file.set_length(offset)?;
+        file.set_length(length)?;
+        Ok(vec![file])
+    }
+
+    fn segments(&self, recording_id: i64) -> Result<Vec<Segment>, Refusal> {
+        Ok(segment::list(&*self.store.files, &self.store.directory, recording_id)?)
+    }
+
+    pub(super) fn truncate(&mut self, asker: Asker, recording_id: i64, position: i64) -> Answer {
+        self.expect_inactive(recording_id)?;
+        let recording = self.recording(recording_id)?.clone();
+        let (start, stop) = (recording.start_position, recording.stop_position);
+        if position < start || stop < position || position % 32 != 0 {
+            let text =
+                format!("cannot truncate to {position}: not a position in {start} to {stop}");
+            return Err(Refusal::position(text));
+        }
+        self.expect_no_deletion(recording_id)?;
+        let layout = recording.layout();
+        let (base, offset) = (layout.base(position), layout.offset(position));
+        if position != start && position != stop && offset != 0 {
+            self.expect_frame(&recording, position)?;
+        }
+        let mut segments = self.segments(recording_id)?;
+        // A segment that begins at the new end stays, as the empty next one.
+        let first = if position == start { base } else { base + 1 };
+        segments.retain(|it| it.base >= first);
+        let path = self.store.directory.join(segment::file_name(recording_id, base));
+        let is_cut = position != start && position != stop;
+        let cut = is_cut.then_some((path, offset, layout.segment_length.cast_unsigned()));
+        self.replayer.stop_all(Some(recording_id));
+        self.catalog.update(recording_id, |it| it.stop_position = position)?;
+        Ok(Some(self.delete(asker, recording_id, &segments, cut)))
+    }
+
+    fn expect_frame(&self, recording: &Recording, position: i64) -> Result<(), Refusal> {
+        let layout = recording.layout();
+        let name = segment::file_name(recording.id, layout.base(position));
+        let file = self.store.files.open(&self.store.directory.join(name))?;
+        let mut bytes = [0; HEADER_LENGTH];
+        read_exact_at(&*file, &mut bytes, layout.offset(position))?;
+        let place = recording.place(position);
+        if Header::read(&bytes).is_some_and(|it| it.is_at(place) && it.frame_length > 0) {
+            return Ok(());
+        }
+        Err(Refusal::generic(format!("position {position} is not that of a frame")))
+    }
+
+    pub(super) fn purge(&mut self, asker: Asker, recording_id: i64) -> Answer {
+        self.recording(recording_id)?;
+        self.expect_inactive(recording_id)?;
+        if self.replayer.is_replaying(recording_id) {
+            let text = format!("recording {recording_id} is being replayed");
+            return Err(Refusal::new(ArchiveErrorCode::ActiveRecording, text));
+        }
+        self.expect_no_deletion(recording_id)?;
+        let segments = self.segments(recording_id)?;
+        self.catalog.remove(recording_id, RecordingState::Deleted)?;
+        Ok(Some(self.delete(asker, recording_id, &segments, None)))
+    }
+
+    /// Moves the start of a recording up to a later segment.
+    pub(super) fn detach(&mut self, recording_id: i64, new_start: i64) -> Result<(), Refusal> {
+        let recording = self.recording(recording_id)?;
+        let layout = recording.layout();
+        let stop = self.recorded_position(recording_id).unwrap_or(recording.stop_position);
+        let lowest = layout.base(recording.start_position) + layout.segment_length;
+        let highest = layout.base(stop);
+        if !layout.is_base(new_start) || new_start < lowest || highest < new_start {
+            let text = format!(
+                "{new_start} is not the first position of a segment in {lowest} to {highest}"
+            );
+            return Err(Refusal::generic(text));
+        }
+        let reading = self.replayer.lowest_position(recording_id);
+        if reading.is_some_and(|position| layout.base(position) < new_start) {
+            return Err(Refusal::generic(format!("a replay still reads below {new_start}")));
+        }
+        self.catalog.update(recording_id, |it| it.start_position = new_start)?;
+        Ok(())
+    }
+
+    pub(super) fn delete_detached(&mut self, asker: Asker, recording_id: i64) -> Answer {
+        let recording = self.recording(recording_id)?;
+        let lowest = recording.layout().base(recording.start_position);
+        self.expect_no_deletion(recording_id)?;
+        let mut segments = self.segments(recording_id)?;
+        segments.retain(|it| it.base < lowest);
+        Ok(Some(self.delete(asker, recording_id, &segments, None)))
+    }
+
+    pub(super) fn purge_segments(
+        &mut self,
+        asker: Asker,
+        recording_id: i64,
+        new_start: i64,
+    ) -> Answer {
+        self.recording(recording_id)?;
+        self.expect_no_deletion(recording_id)?;
+        self.detach(recording_id, new_start)?;
+        self.delete_detached(asker, recording_id)
+    }
+
+    /// Takes back segments below the start of a recording, as far as they fit.
+    pub(super) fn attach(&mut self, recording_id: i64) -> Answer {
+        let recording = self.recording(recording_id)?.clone();
+        let layout = recording.layout();
+        let mut start = recording.start_position;
+        let segments = self.segments(recording_id)?;
+        let mut count = 0;
+        while layout.is_base(start) && start >= layout.segment_length {
+            let base = start - layout.segment_length;
+            let Some(found) = segments.iter().find(|it| it.base == base && !it.is_deleted) else {
+                break;
+            };
+            if found.length != layout.segment_length.cast_unsigned() {
+                let text = format!("segment at {base} is {} bytes long", found.length);
+                return Err(Refusal::generic(text));
+            }
+            start = self.first_frame(&recording, base)?;
+            count += 1;
+        }
+        if count > 0 {
+            self.catalog.update(recording_id, |it| it.start_position = start)?;
+        }
+        Ok(Some(count))
+    }
+
+    /// The position of the first frame in the first term of a segment.
+    fn first_frame(&self, recording: &Recording, base: i64) -> Result<i64, Refusal> {
+        let name = segment::file_name(recording.id, base);
+        let file = self.store.files.open(&self.store.directory.join(name))?;
+        let mut chunk = vec![0; 64 * 1024];
+        let term_length = i64::from(recording.term_buffer_length);
+        let mut position = base;
+        while position < base + term_length {
+            read_exact_at(&*file, &mut chunk, (position - base).cast_unsigned())?;
+            for bytes in chunk.chunks_exact(HEADER_LENGTH) {
+                let Some(header) = Header::read(bytes) else { break };
+                if header.frame_length != 0 {
+                    if header.is_at(recording.place(position)) {
+                        return Ok(position);
+                    }
+                    let text = format!("segment at {base} holds another stream or term");
+                    return Err(Refusal::generic(text));
+                }
+                position += HEADER_LENGTH as i64;
+            }
+        }
+        Err(Refusal::generic(format!("segment at {base} holds no frames")))
+    }
+
+    pub(super) fn migrate(&mut self, asker: Asker, source_id: i64, target_id: i64) -> Answer {
+        let source = self.recording(source_id)?.clone();
+        let target = self.recording(target_id)?.clone();
+        self.expect_inactive(source_id)?;
+        self.expect_no_deletion(source_id)?;
+        self.expect_no_deletion(target_id)?;
+        let join = expect_same_stream(&source, &target)?;
+        let layout = source.layout();
+        if !layout.is_base(join) || !target.layout().is_base(join) {
+            return Err(Refusal::generic(format!("{join} is not the first of a segment in both")));
+        }
+        let (mut base, end) = (layout.base(source.start_position), source.stop_position);
+        let mut count = 0;
+        while base < end {
+            self.move_segment(source_id, target_id, base)?;
+            count += 1;
+            base += layout.segment_length;
+        }
+        self.store.files.sync_directory(&self.store.directory)?;
+        self.catalog.update(target_id, |it| {
+            if it.start_position == source.stop_position {
+                it.start_position = source.start_position;
+            } else {
+                it.stop_position = source.stop_position;
+            }
+        })?;
+        self.catalog.update(source_id, |it| it.stop_position = it.start_position)?;
+        let rest = self.segments(source_id)?;
+        self.delete(asker, source_id, &rest, None);
+        Ok(Some(count))
+    }
+
+    fn move_segment(&self, source_id: i64, target_id: i64, base: i64) -> Result<(), Refusal> {
+        let path = |id| self.store.directory.join(segment::file_name(id, base));
+        let (from, to) = (path(source_id), path(target_id));
+        let files = &self.store.files;
+        match (files.entry(&from)?.is_some(), files.entry(&to)?.is_some()) {
+            (true, false) => Ok(files.rename(&from, &to)?),
+            // A migration that was cut short has moved it.
+            (false, true) => Ok(()),
+            (true, true) => Err(Refusal::generic(format!("{} exists", to.display()))),
+            (false, false) => Err(Refusal::generic(format!("{} is missing", from.display()))),
+        }
+    }
+}
+
+/// Checks that one recording continues the other; returns the position at which.
+fn expect_same_stream(source: &Recording, target: &Recording) -> Result<i64, Refusal> {
+    let shape = |it: &Recording| {
+        (
+            it.segment_file_length,
+            it.term_buffer_length,
+            it.initial_term_id,
+            it.stream_id,
+            it.mtu_length,
+        )
+    };
+    if shape(source) != shape(target) {
+        return Err(Refusal::generic("the recordings are not of the same shape"));
+    }
+    if source.stop_position == target.start_position {
+        return Ok(target.start_position);
+    }
+    if source.start_position == target.stop_position {
+        return Ok(source.start_position);
+    }
+    Err(Refusal::generic("the recordings do not continue each other"))
+}

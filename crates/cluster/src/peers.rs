@@ -1,3 +1,0 @@
-//! Member to member: the consensus stream.
-
-pub mod codec;
