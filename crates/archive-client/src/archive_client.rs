@@ -113,8 +113,8 @@ impl ArchiveClient {
         ended
     }
 
-    /// What came of a request: none until it is answered, refused or given up. An answer can be taken
-    /// once; those that nobody takes are kept up to 1024.
+    /// What came of a request: none until it is answered, refused or given up. An answer can be
+    /// taken once; those that nobody takes are kept up to 1024.
     pub fn take<T: FromAnswer>(&mut self, request: Request<T>) -> Option<Result<T, RequestError>> {
         let answer = self.inbox.take(request.id())?;
         let unexpected = RequestError::Unexpected { request: "an answer of another kind", code: 0 };
@@ -136,8 +136,8 @@ impl ArchiveClient {
     /// The next thing that happened to a recording of this session. Signals that nobody takes are
     /// kept up to 1024.
     ///
-    /// A signal carries the correlation id of the request that began the recording, however long ago,
-    /// or the replication's id.
+    /// A signal carries the correlation id of the request that began the recording, however long
+    /// ago, or the replication's id.
     pub fn next_signal(&mut self) -> Option<RecordingSignalEvent> {
         self.inbox.next_signal()
     }

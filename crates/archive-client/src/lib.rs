@@ -1,8 +1,8 @@
 //! Floor 4: asks an archive to record, replay and replicate.
 //!
-//! The archive, ours or genuine Aeron's, is met over a pair of streams and nowhere else. Nothing here
-//! blocks: requests are queued and sent by [`ArchiveClient::poll`], any number of them may be open at
-//! once, and each answer is taken by its [`Request`].
+//! The archive, ours or genuine Aeron's, is met over a pair of streams and nowhere else. Nothing
+//! here blocks: requests are queued and sent by [`ArchiveClient::poll`], any number of them may be
+//! open at once, and each answer is taken by its [`Request`].
 //!
 //! ```text
 //! ArchiveClient::connect -> Connecting --poll--> ArchiveClient

@@ -55,7 +55,8 @@ impl ArchiveClient {
 
     /// Goes on with a stopped recording; answers with the id of the archive's subscription.
     ///
-    /// The stream must begin exactly where the recording stops: see the initial position of a channel.
+    /// The stream must begin exactly where the recording stops: see the initial position of a
+    /// channel.
     pub fn extend_recording(
         &mut self,
         recording_id: i64,
@@ -95,8 +96,8 @@ impl ArchiveClient {
         )
     }
 
-    /// Stops a recording by the id that [`start_recording`](Self::start_recording) answered; answers
-    /// whether there was such a thing.
+    /// Stops a recording by the id that [`start_recording`](Self::start_recording) answered;
+    /// answers whether there was such a thing.
     pub fn stop_recording_subscription(&mut self, subscription_id: i64) -> Request<bool> {
         let (id, control_session_id) = (self.next_id(), self.control_session_id());
         let bytes = encode(&StopRecordingSubscriptionRequest {
@@ -140,8 +141,8 @@ impl ArchiveClient {
         self.ask(id, "replay", Expected::Value, bytes)
     }
 
-    /// The same for a replay that is asked for on a publication of its own, with a token: returns the
-    /// message to offer there. Its answer comes here.
+    /// The same for a replay that is asked for on a publication of its own, with a token: returns
+    /// the message to offer there. Its answer comes here.
     pub fn replay_elsewhere(
         &mut self,
         recording_id: i64,
@@ -376,8 +377,9 @@ impl ArchiveClient {
         self.ask(id, "max recorded position", Expected::Value, bytes)
     }
 
-    /// Cuts a stopped recording off at a position, which must be that of a frame; answers how many files
-    /// will be deleted. The signal [`Delete`](crate::RecordingSignal::Delete) tells when they are.
+    /// Cuts a stopped recording off at a position, which must be that of a frame; answers how many
+    /// files will be deleted. The signal [`Delete`](crate::RecordingSignal::Delete) tells when they
+    /// are.
     pub fn truncate_recording(&mut self, recording_id: i64, position: Position) -> Request<i64> {
         let (id, control_session_id) = (self.next_id(), self.control_session_id());
         let bytes = encode(&TruncateRecordingRequest {
@@ -400,7 +402,8 @@ impl ArchiveClient {
         self.ask(id, "purge recording", Expected::Value, bytes)
     }
 
-    /// Forgets the segments before a position, which must be the base of one, and keeps their files.
+    /// Forgets the segments before a position, which must be the base of one, and keeps their
+    /// files.
     pub fn detach_segments(
         &mut self,
         recording_id: i64,
@@ -454,7 +457,8 @@ impl ArchiveClient {
         self.ask(id, "attach segments", Expected::Value, bytes)
     }
 
-    /// Moves the segments of one stopped recording to the front or end of another; answers how many.
+    /// Moves the segments of one stopped recording to the front or end of another; answers how
+    /// many.
     pub fn migrate_segments(
         &mut self,
         src_recording_id: i64,
@@ -482,8 +486,8 @@ impl ArchiveClient {
         self.ask(id, "update channel", Expected::Value, bytes)
     }
 
-    /// Copies a recording from another archive to this one; answers with the replication's id, which
-    /// everything that follows carries as its correlation id: signals and failures.
+    /// Copies a recording from another archive to this one; answers with the replication's id,
+    /// which everything that follows carries as its correlation id: signals and failures.
     ///
     /// The end is the signal [`ReplicateEnd`](crate::RecordingSignal::ReplicateEnd);
     /// [`Stop`](crate::RecordingSignal::Stop) of the copy usually comes after it.

@@ -5,8 +5,8 @@
 //! the protocol and the files that genuine Aeron knows, and nothing of what the streams carry.
 //!
 //! [`launch()`] opens the directory and returns the [`Archive`] to be stepped. Inside, the
-//! conductor decides, the recorder writes, the replayer reads; they meet in calls and events only, so that
-//! each could be an agent of its own.
+//! conductor decides, the recorder writes, the replayer reads; they meet in calls and events only,
+//! so that each could be an agent of its own.
 
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,8 @@
 //! Floor 5: the consensus module around the pure core.
 //!
 //! The core decides; this crate moves the bytes: it reads and writes the member's files, its peers,
-//! clients, services and archive. It knows neither the driver nor the services' container, either of
-//! which may be genuine Aeron's.
+//! clients, services and archive. It knows neither the driver nor the services' container, either
+//! of which may be genuine Aeron's.
 
 #![forbid(unsafe_code)]
 

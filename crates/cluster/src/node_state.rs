@@ -33,7 +33,8 @@ pub enum NodeStateError {
     Damaged(wire::bytes::DecodeError),
 }
 
-/// Name under which a new file is prepared, so that a half-made one is never taken for the real one.
+/// Name under which a new file is prepared, so that a half-made one is never taken for the real
+/// one.
 const NEW_FILE_NAME: &str = "node-state.dat.new";
 
 impl NodeState {

@@ -76,8 +76,8 @@ pub enum RecordingLogError {
 impl RecordingLog {
     /// Reads the file of a cluster directory, or makes an empty one.
     ///
-    /// A new file is not durable: [`RecordingLog::is_new`] says so, and its directory must be synced
-    /// together with the first entry.
+    /// A new file is not durable: [`RecordingLog::is_new`] says so, and its directory must be
+    /// synced together with the first entry.
     ///
     /// # Errors
     /// See [`RecordingLogError`]: the node must not start.

@@ -434,8 +434,8 @@ impl Replay {
 }
 
 impl Bound {
-    /// Looks at the counter. Once closed, its last value stands; if its record is another's, what was
-    /// seen last.
+    /// Looks at the counter. Once closed, its last value stands; if its record is another's, what
+    /// was seen last.
     fn update(&mut self, client: &Handle) {
         if self.is_closed {
             return;
