@@ -4,15 +4,15 @@
 //! cut one way; nodes crash between any two records and restart from their disks. A log entry is
 //! 32 bytes and carries a number of its own, so equal positions must hold equal numbers.
 
-#![allow(dead_code, unreachable_pub)] // Each test binary uses its part of it.
+#![allow(dead_code, unreachable_pub, clippy::print_stdout)] // Each test uses its part of it.
 
 pub mod check;
 pub mod node;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use check::Check;
-use consensus::{Config, Control, LeadershipTermId, MemberId, Rules, Timeouts};
+use consensus::{Config, Control, ElectionState, LeadershipTermId, MemberId, Rules, Timeouts};
 use node::{Message, Node};
 use wire::time::{EpochNanos, Nanos, Now};
 
@@ -77,6 +77,8 @@ pub struct Faults {
     pub crash_one_in: u64,
     pub cut_one_in: u64,
     pub torn_one_in: u64,
+    /// A cut rolls every link anew; nodes return soon.
+    pub is_harsh: bool,
 }
 
 impl Faults {
@@ -87,6 +89,7 @@ impl Faults {
         crash_one_in: 0,
         cut_one_in: 0,
         torn_one_in: 0,
+        is_harsh: false,
     };
 
     pub fn rolled(dice: &mut Dice) -> Self {
@@ -97,6 +100,20 @@ impl Faults {
             crash_one_in: [400, 800, 3_000][dice.below(3) as usize],
             cut_one_in: [0, 100, 300][dice.below(3) as usize],
             torn_one_in: [0, 200, 40][dice.below(3) as usize],
+            is_harsh: false,
+        }
+    }
+
+    /// Elections without end, links that fail each on its own, nodes that come and go.
+    pub fn harsh(dice: &mut Dice) -> Self {
+        Self {
+            loss_one_in: [0, 10][dice.below(2) as usize],
+            double_one_in: 0,
+            delay_steps: [1, 10, 40][dice.below(3) as usize],
+            crash_one_in: [80, 200, 600][dice.below(3) as usize],
+            cut_one_in: [20, 60, 150][dice.below(3) as usize],
+            torn_one_in: [0, 60][dice.below(2) as usize],
+            is_harsh: true,
         }
     }
 }
@@ -120,6 +137,8 @@ pub struct World {
     pub next_correlation: i64,
     pub check: Check,
     pub workload: bool,
+    /// Every change of an election state that was seen.
+    pub transitions: BTreeSet<(ElectionState, ElectionState)>,
     /// Print every change: set `CONSENSUS_TRACE`.
     pub trace: bool,
 }
@@ -151,6 +170,7 @@ impl World {
             next_correlation: 1,
             check: Check::new(members),
             workload: true,
+            transitions: BTreeSet::new(),
             trace: std::env::var_os("CONSENSUS_TRACE").is_some(),
         };
         for index in 0..members {
@@ -177,7 +197,8 @@ impl World {
             self.check.totals.add(&core.counters());
         }
         node.crash();
-        node.restart_at = self.step + 20 + self.dice.below(400);
+        let delay = if self.faults.is_harsh { 60 } else { 400 };
+        node.restart_at = self.step + 20 + self.dice.below(delay);
         self.check.totals.crashes += 1;
         for stream in self.streams.values_mut().filter(|stream| stream.leader == index) {
             stream.is_closed = true;
@@ -235,6 +256,14 @@ impl World {
         }
         if self.dice.one_in(self.faults.cut_one_in) {
             self.check.totals.cuts += 1;
+            if self.faults.is_harsh {
+                for a in 0..members {
+                    for b in 0..members {
+                        self.cut[a][b] = self.dice.one_in(3);
+                    }
+                }
+                return;
+            }
             let (a, b) =
                 (self.dice.below(members as u64) as usize, self.dice.below(members as u64));
             match self.dice.below(4) {
@@ -305,7 +334,7 @@ impl World {
             let is_done = self.nodes.iter().all(|node| {
                 node.core.as_ref().is_some_and(|core| {
                     core.commit_position().0 >= target as i64 * 32
-                        && core.election_state() == consensus::ElectionState::Closed
+                        && core.election_state() == ElectionState::Closed
                 })
             });
             if is_done {
@@ -322,8 +351,9 @@ impl World {
 /// A whole run: trouble, healing, convergence. The violation if there is one.
 pub fn trouble(seed: u64, members: usize, rules: Rules, steps: u64) -> (Check, Option<String>) {
     let mut world = World::new(seed, members, rules);
-    let faults = Faults::rolled(&mut world.dice);
-    world.faults = faults;
+    let is_harsh = seed % 2 == 1;
+    world.faults =
+        if is_harsh { Faults::harsh(&mut world.dice) } else { Faults::rolled(&mut world.dice) };
     world.run_steps(steps);
     if world.check.violation.is_none() {
         world.heal();

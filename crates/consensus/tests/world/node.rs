@@ -238,10 +238,7 @@ impl World {
     }
 
     pub fn receive(&mut self, index: usize, message: Message) {
-        let now = self.now();
-        if let Some(core) = self.core(index) {
-            core.handle(now, Input::Peer(message));
-        }
+        self.feed(index, Input::Peer(message));
     }
 
     pub fn control(&mut self, index: usize, control: Control) {
@@ -253,8 +250,12 @@ impl World {
 
     fn feed(&mut self, index: usize, input: Input<'_>) {
         let now = self.now();
-        if let Some(core) = self.core(index) {
-            core.handle(now, input);
+        let Some(core) = self.core(index) else { return };
+        let before = core.election_state();
+        core.handle(now, input);
+        let after = core.election_state();
+        if before != after {
+            self.transitions.insert((before, after));
         }
     }
 
@@ -565,6 +566,7 @@ impl World {
         }
     }
 
+    #[allow(clippy::too_many_lines)] // One arm an action.
     fn perform_archive(&mut self, index: usize, action: ArchiveAction) {
         let due = self.step + 1 + self.dice.below(5);
         let recorded = Position(self.nodes[index].disk.log.len() as i64 * 32);
