@@ -6,7 +6,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod members;
 pub mod node_state;
+pub mod peers;
 pub mod persist;
 pub mod recording_log;
 #[cfg(test)]

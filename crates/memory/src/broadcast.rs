@@ -19,6 +19,8 @@ use crate::ring::{RingLengthError, WriteError};
 pub struct Transmitter {
     buffer: AtomicBuffer,
     capacity: usize,
+    /// The tail: nobody else moves it.
+    tail: i64,
 }
 
 impl Transmitter {
@@ -29,7 +31,8 @@ impl Transmitter {
     pub fn new(buffer: AtomicBuffer) -> Result<Self, RingLengthError> {
         let length = buffer.length();
         let capacity = capacity(length, TRAILER_LENGTH).ok_or(RingLengthError { length })?;
-        Ok(Self { buffer, capacity })
+        let tail = buffer.load_i64_acquire(capacity + TAIL_OFFSET);
+        Ok(Self { buffer, capacity, tail })
     }
 
     /// The longest message.
@@ -52,7 +55,7 @@ impl Transmitter {
         }
         let record_length = RECORD_HEADER_LENGTH + length;
         let required = align_record(record_length);
-        let mut position = self.buffer.load_i64(self.capacity + TAIL_OFFSET);
+        let mut position = self.tail;
         let mut index = index(position, self.capacity);
         let to_end = self.capacity - index;
         if to_end < required {
@@ -67,8 +70,8 @@ impl Transmitter {
         self.buffer.copy_in(index + RECORD_HEADER_LENGTH, message);
         // Release: pair with the acquire loads of tail and latest by receivers.
         self.buffer.store_i64_release(self.capacity + LATEST_OFFSET, position);
-        let tail = position.wrapping_add(required as i64);
-        self.buffer.store_i64_release(self.capacity + TAIL_OFFSET, tail);
+        self.tail = position.wrapping_add(required as i64);
+        self.buffer.store_i64_release(self.capacity + TAIL_OFFSET, self.tail);
         Ok(())
     }
 

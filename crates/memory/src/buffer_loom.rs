@@ -2,7 +2,13 @@
 //!
 //! Loom's atomics cannot lie over raw bytes. A region is therefore a table of 8-byte cells, made
 //! when first touched; narrower stores are read-modify-writes of their cell. Cells that nobody
-//! touched are zero, as in a new region.
+//! touched are zero, as in a new region. A model calls [`Region::touch`] for what its threads
+//! share, before it starts them: loom reports a cell that one thread makes and another uses.
+//!
+//! Loom forgets that a cell was loaded by one thread once the storing thread has loaded it too,
+//! and then does not try the store first. Models therefore run twice: with loads as they are, which
+//! shows stale values, and with [`Region::interleaved`] memory, where every access is a
+//! read-modify-write and every order of two is tried.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,13 +19,20 @@ use loom::sync::atomic::{AtomicU64, Ordering, fence};
 pub struct Region {
     cells: Mutex<BTreeMap<usize, Arc<AtomicU64>>>,
     length: usize,
+    is_interleaved: bool,
 }
 
 impl Region {
     /// `length` zero bytes.
     #[must_use]
     pub fn heap(length: usize) -> Arc<Self> {
-        Arc::new(Self { cells: Mutex::default(), length })
+        Arc::new(Self { cells: Mutex::default(), length, is_interleaved: false })
+    }
+
+    /// `length` zero bytes whose loads are read-modify-writes.
+    #[must_use]
+    pub fn interleaved(length: usize) -> Arc<Self> {
+        Arc::new(Self { cells: Mutex::default(), length, is_interleaved: true })
     }
 
     /// How many bytes it has.
@@ -28,9 +41,26 @@ impl Region {
         self.length
     }
 
+    /// Makes the cells of a range.
+    pub fn touch(&self, range: std::ops::Range<usize>) {
+        range.step_by(8).for_each(|offset| drop(self.cell(offset)));
+    }
+
     fn cell(&self, offset: usize) -> Arc<AtomicU64> {
         let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(cells.entry(offset / 8).or_insert_with(|| Arc::new(AtomicU64::new(0))))
+    }
+
+    fn store_cell(&self, cell: &AtomicU64, value: u64, order: Ordering) {
+        match self.is_interleaved {
+            true => drop(cell.swap(value, order)),
+            false => cell.store(value, order),
+        }
+    }
+
+    fn is_touched(&self, offset: usize) -> bool {
+        let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        cells.contains_key(&(offset / 8))
     }
 
     /// The touched cells of a range of whole cells.
@@ -90,7 +120,9 @@ impl AtomicBuffer {
 
     fn load(&self, offset: usize, length: usize, order: Ordering) -> u64 {
         let at = self.word(offset, length);
-        let cell = self.region.cell(at).load(order);
+        let cell = self.region.cell(at);
+        let cell =
+            if self.region.is_interleaved { cell.fetch_or(0, order) } else { cell.load(order) };
         (cell >> (8 * (at % 8))) & mask(length)
     }
 
@@ -98,7 +130,7 @@ impl AtomicBuffer {
         let at = self.word(offset, length);
         let cell = self.region.cell(at);
         if length == 8 {
-            return cell.store(value, order);
+            return self.region.store_cell(&cell, value, order);
         }
         let shift = 8 * (at % 8);
         let keep = !(mask(length) << shift);
@@ -210,6 +242,11 @@ impl AtomicBuffer {
             let length = if at % 8 == 0 && rest.len() >= 8 { 8 } else { 1 };
             let mut word = [0; 8];
             word[..length].copy_from_slice(&rest[..length]);
+            // Zeros that nobody touched need no cell: a log's metadata is mostly these.
+            if word == [0; 8] && !self.region.is_touched(self.offset + at) {
+                (at, rest) = (at + length, &rest[length..]);
+                continue;
+            }
             self.store(at, length, u64::from_le_bytes(word), Ordering::Relaxed);
             (at, rest) = (at + length, &rest[length..]);
         }
@@ -220,7 +257,12 @@ impl AtomicBuffer {
         let mut at = 0;
         while at < target.len() {
             let length = if (offset + at) % 8 == 0 && target.len() - at >= 8 { 8 } else { 1 };
-            let word = self.load(offset + at, length, Ordering::Relaxed).to_le_bytes();
+            let is_touched = self.region.is_touched(self.offset + offset + at);
+            let word = match is_touched {
+                true => self.load(offset + at, length, Ordering::Relaxed),
+                false => 0,
+            };
+            let word = word.to_le_bytes();
             target[at..at + length].copy_from_slice(&word[..length]);
             at += length;
         }
@@ -236,7 +278,7 @@ impl AtomicBuffer {
         let at = self.at(offset, length);
         assert!(at % 8 == 0 && length % 8 == 0, "the model zeroes whole cells");
         for cell in self.region.touched(at, length) {
-            cell.store(0, Ordering::Relaxed);
+            self.region.store_cell(&cell, 0, Ordering::Relaxed);
         }
     }
 

@@ -9,7 +9,7 @@
 //! change while the log is in use have an offset only: `memory` loads and stores them as atomics.
 //! The others are written once by the driver: [`LogDescription`].
 
-use crate::frame::{DATA_HEADER_LENGTH, DataHeader, FrameType, flags};
+use crate::frame::{DATA_HEADER_LENGTH, DataHeader, FrameType, MTU_LENGTH_MAX, flags};
 use crate::le::{bytes_at, i32_at, i64_at, put};
 use crate::position::{SessionId, StreamId, TermId, is_term_length};
 use thiserror::Error;
@@ -294,7 +294,7 @@ pub enum LogError {
     /// No power of two from 4 KiB to 1 GiB.
     #[error("log has an invalid page size of {0}")]
     PageSize(i32),
-    /// Not longer than a header, or no multiple of the frame alignment.
+    /// Not longer than a header, longer than any datagram, or no multiple of the frame alignment.
     #[error("log has an invalid mtu of {0}")]
     Mtu(i32),
     /// The file is not as long as its terms ask for.
@@ -362,7 +362,10 @@ impl LogDescription {
         if page < PAGE_SIZE_MIN || PAGE_SIZE_MAX < page || page.count_ones() != 1 {
             return Err(LogError::PageSize(page));
         }
-        if self.mtu_length <= DATA_HEADER_LENGTH_I32 || self.mtu_length % 32 != 0 {
+        if self.mtu_length <= DATA_HEADER_LENGTH_I32
+            || MTU_LENGTH_MAX < self.mtu_length
+            || self.mtu_length % 32 != 0
+        {
             return Err(LogError::Mtu(self.mtu_length));
         }
         Ok(())

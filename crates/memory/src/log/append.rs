@@ -52,7 +52,7 @@ impl LogBuffer {
         parts: &[&[u8]],
         reserved: impl Reserved,
     ) -> Result<Position, AppendError> {
-        let length = self.checked_length(parts, self.message_length_max())?;
+        let length = self.checked_length(parts)?;
         let framed = self.framed_length(length);
         let (term, term_id, offset) = self.claim_range(limit, length, framed)?;
         self.write_message(term, term_id, offset, length, parts, reserved);
@@ -162,7 +162,9 @@ impl LogBuffer {
 
     /// The sum of the parts' lengths, if a message may be that long.
     #[inline]
-    pub(super) fn checked_length(&self, parts: &[&[u8]], longest: i32) -> Result<i32, AppendError> {
+    pub(super) fn checked_length(&self, parts: &[&[u8]]) -> Result<i32, AppendError> {
+        // What fits a single frame is taken even in a short term, as by genuine clients.
+        let longest = self.message_length_max().max(self.payload_length_max());
         let length = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
         i32::try_from(length)
             .ok()

@@ -32,7 +32,7 @@ pub enum BlockError {
         /// Bytes in the term.
         room: i32,
     },
-    /// The block's first frame belongs elsewhere.
+    /// The block's first frame belongs elsewhere, or is no data.
     #[error("a block for term {term_id:?} offset {term_offset} where the log stands elsewhere")]
     Elsewhere {
         /// The term of its first frame.
@@ -87,7 +87,7 @@ impl ExclusiveAppender {
         parts: &[&[u8]],
         reserved: impl Reserved,
     ) -> Result<Position, AppendError> {
-        let length = self.log.checked_length(parts, self.log.message_length_max())?;
+        let length = self.log.checked_length(parts)?;
         let framed = self.log.framed_length(length);
         let offset = self.advance(limit, length, framed)?;
         let term = &self.log.terms[self.index()];
@@ -140,6 +140,9 @@ impl ExclusiveAppender {
     /// See [`BlockError`].
     pub fn append_block(&mut self, limit: Position, block: &[u8]) -> Result<Position, BlockError> {
         if self.offset >= self.log.term_length() {
+            if self.position() >= Position::limit(self.log.term_length()) {
+                return Err(AppendError::MaxPositionExceeded.into());
+            }
             self.rotate();
         }
         if self.position() >= limit {
@@ -154,7 +157,9 @@ impl ExclusiveAppender {
         let header = wire::frame::DataHeader::read(block)
             .ok_or(BlockError::Length { length: block.len(), room })?;
         let stream = self.log.stream();
-        let follows = header.term_offset == self.offset
+        let follows = header.frame_type == FrameType::DATA
+            && header.frame_length >= HEADER_LENGTH
+            && header.term_offset == self.offset
             && header.term_id == self.term_id
             && header.session_id == stream.session_id
             && header.stream_id == stream.stream_id;

@@ -1,0 +1,3 @@
+//! Member to member: the consensus stream.
+
+pub mod codec;
