@@ -1,21 +1,15 @@
 //! The log of distinct errors: each error once, with how often and when it was seen.
 //!
-//! ```text
-//! 0 length i32 | 4 count i32 | 8 last seen i64 (ms) | 16 first seen i64 (ms) | 24 text
-//! ```
-//! Records are 8-aligned; a length of 0 ends the log. Lengths are stored last, by release. Source:
-//! transport specification 3.5; the same layout stands in mark files.
+//! Layout: [`wire::error_log`]. Lengths are stored last, by release; a length of 0 ends the log.
 
 use std::collections::BTreeMap;
 
-use crate::buffer::AtomicBuffer;
+use wire::error_log::{
+    ALIGNMENT, FIRST_TIMESTAMP_OFFSET, LAST_TIMESTAMP_OFFSET, LENGTH_OFFSET,
+    OBSERVATION_COUNT_OFFSET, TEXT_OFFSET,
+};
 
-const LENGTH_OFFSET: usize = 0;
-const COUNT_OFFSET: usize = 4;
-const LAST_SEEN_OFFSET: usize = 8;
-const FIRST_SEEN_OFFSET: usize = 16;
-const TEXT_OFFSET: usize = 24;
-const RECORD_ALIGNMENT: usize = 8;
+use crate::buffer::AtomicBuffer;
 
 /// Writes errors. There is one per log.
 #[derive(Debug)]
@@ -34,7 +28,7 @@ impl ErrorLog {
         let mut next = 0;
         for (offset, length, record) in scan(&buffer) {
             known.insert(record.text.into_boxed_str(), offset);
-            next = offset + length.next_multiple_of(RECORD_ALIGNMENT);
+            next = offset + length.next_multiple_of(ALIGNMENT);
         }
         Self { buffer, known, next }
     }
@@ -47,9 +41,9 @@ impl ErrorLog {
         else {
             return false;
         };
-        self.buffer.fetch_add_i32(offset + COUNT_OFFSET, 1);
+        self.buffer.fetch_add_i32(offset + OBSERVATION_COUNT_OFFSET, 1);
         // Release: pairs with the acquire load of readers; the count is there before.
-        self.buffer.store_i64_release(offset + LAST_SEEN_OFFSET, now_ms);
+        self.buffer.store_i64_release(offset + LAST_TIMESTAMP_OFFSET, now_ms);
         true
     }
 
@@ -61,10 +55,10 @@ impl ErrorLog {
             return None;
         }
         self.buffer.copy_in(offset + TEXT_OFFSET, text.as_bytes());
-        self.buffer.store_i64(offset + FIRST_SEEN_OFFSET, now_ms);
+        self.buffer.store_i64(offset + FIRST_TIMESTAMP_OFFSET, now_ms);
         // Release: pairs with the acquire load of the length by readers.
         self.buffer.store_i32_release(offset + LENGTH_OFFSET, length as i32);
-        self.next = offset + length.next_multiple_of(RECORD_ALIGNMENT);
+        self.next = offset + length.next_multiple_of(ALIGNMENT);
         self.known.insert(text.into(), offset);
         Some(offset)
     }
@@ -103,13 +97,13 @@ fn scan(buffer: &AtomicBuffer) -> impl Iterator<Item = (usize, usize, ErrorRecor
         let mut text = vec![0; length - TEXT_OFFSET];
         buffer.copy_out(offset + TEXT_OFFSET, &mut text);
         let record = ErrorRecord {
-            last_seen_ms: buffer.load_i64_acquire(offset + LAST_SEEN_OFFSET),
-            count: buffer.load_i32(offset + COUNT_OFFSET),
-            first_seen_ms: buffer.load_i64(offset + FIRST_SEEN_OFFSET),
+            last_seen_ms: buffer.load_i64_acquire(offset + LAST_TIMESTAMP_OFFSET),
+            count: buffer.load_i32(offset + OBSERVATION_COUNT_OFFSET),
+            first_seen_ms: buffer.load_i64(offset + FIRST_TIMESTAMP_OFFSET),
             text: String::from_utf8_lossy(&text).into_owned(),
         };
         let found = (offset, length, record);
-        offset += length.next_multiple_of(RECORD_ALIGNMENT);
+        offset += length.next_multiple_of(ALIGNMENT);
         Some(found)
     })
 }

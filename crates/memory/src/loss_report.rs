@@ -1,23 +1,14 @@
 //! The loss report: how much each image has lost, for `loss-stat` tools.
 //!
-//! ```text
-//! 0 count i64 | 8 bytes lost i64 | 16 first i64 (ms) | 24 last i64 (ms) | 32 session i32
-//! 36 stream i32 | 40 channel length i32, text | 4-aligned: source length i32, text
-//! ```
-//! Entries are 64-aligned; a count of 0 ends the report. Source: transport specification 3.9.
+//! Layout: [`wire::loss_report`]. Counts are stored last, by release; a count of 0 ends the report.
 
+use wire::loss_report::{
+    ALIGNMENT, CHANNEL_OFFSET, FIRST_OBSERVATION_OFFSET, LAST_OBSERVATION_OFFSET,
+    OBSERVATION_COUNT_OFFSET, SESSION_ID_OFFSET, STREAM_ID_OFFSET, TOTAL_BYTES_LOST_OFFSET,
+};
 use wire::position::{SessionId, StreamId};
 
 use crate::buffer::AtomicBuffer;
-
-const COUNT_OFFSET: usize = 0;
-const BYTES_LOST_OFFSET: usize = 8;
-const FIRST_LOSS_OFFSET: usize = 16;
-const LAST_LOSS_OFFSET: usize = 24;
-const SESSION_ID_OFFSET: usize = 32;
-const STREAM_ID_OFFSET: usize = 36;
-const CHANNEL_OFFSET: usize = 40;
-const ENTRY_ALIGNMENT: usize = 64;
 
 /// Makes entries. There is one per report.
 #[derive(Debug)]
@@ -51,14 +42,14 @@ impl LossReport {
         source: &str,
     ) -> Option<LossEntry> {
         let source_offset = (CHANNEL_OFFSET + 4 + channel.len()).next_multiple_of(4);
-        let length = (source_offset + 4 + source.len()).next_multiple_of(ENTRY_ALIGNMENT);
+        let length = (source_offset + 4 + source.len()).next_multiple_of(ALIGNMENT);
         if self.buffer.length() < self.next || self.buffer.length() - self.next < length {
             return None;
         }
         let entry = self.buffer.slice(self.next, length);
-        entry.store_i64(BYTES_LOST_OFFSET, bytes_lost);
-        entry.store_i64(FIRST_LOSS_OFFSET, now_ms);
-        entry.store_i64(LAST_LOSS_OFFSET, now_ms);
+        entry.store_i64(TOTAL_BYTES_LOST_OFFSET, bytes_lost);
+        entry.store_i64(FIRST_OBSERVATION_OFFSET, now_ms);
+        entry.store_i64(LAST_OBSERVATION_OFFSET, now_ms);
         entry.store_i32(SESSION_ID_OFFSET, session_id.0);
         entry.store_i32(STREAM_ID_OFFSET, stream_id.0);
         entry.store_i32(CHANNEL_OFFSET, channel.len() as i32);
@@ -66,7 +57,7 @@ impl LossReport {
         entry.store_i32(source_offset, source.len() as i32);
         entry.copy_in(source_offset + 4, source.as_bytes());
         // Release: pairs with the acquire load of the count by readers.
-        entry.store_i64_release(COUNT_OFFSET, 1);
+        entry.store_i64_release(OBSERVATION_COUNT_OFFSET, 1);
         self.next += length;
         Some(LossEntry { entry })
     }
@@ -75,9 +66,9 @@ impl LossReport {
 impl LossEntry {
     /// Adds another loss.
     pub fn record(&mut self, bytes_lost: i64, now_ms: i64) {
-        self.entry.store_i64_release(LAST_LOSS_OFFSET, now_ms);
-        self.entry.fetch_add_i64(BYTES_LOST_OFFSET, bytes_lost);
-        self.entry.fetch_add_i64(COUNT_OFFSET, 1);
+        self.entry.store_i64_release(LAST_OBSERVATION_OFFSET, now_ms);
+        self.entry.fetch_add_i64(TOTAL_BYTES_LOST_OFFSET, bytes_lost);
+        self.entry.fetch_add_i64(OBSERVATION_COUNT_OFFSET, 1);
     }
 }
 
@@ -111,11 +102,11 @@ pub fn read_losses(buffer: &AtomicBuffer) -> impl Iterator<Item = LossRecord> + 
 fn scan(buffer: &AtomicBuffer) -> impl Iterator<Item = (usize, usize, LossRecord)> + '_ {
     let mut offset = 0;
     std::iter::from_fn(move || {
-        if offset + ENTRY_ALIGNMENT > buffer.length() {
+        if offset + ALIGNMENT > buffer.length() {
             return None;
         }
         // Acquire: pairs with the release store of the count by the writer.
-        let count = buffer.load_i64_acquire(offset + COUNT_OFFSET);
+        let count = buffer.load_i64_acquire(offset + OBSERVATION_COUNT_OFFSET);
         if count <= 0 {
             return None;
         }
@@ -123,15 +114,15 @@ fn scan(buffer: &AtomicBuffer) -> impl Iterator<Item = (usize, usize, LossRecord
         let (source, end) = text(buffer, behind.next_multiple_of(4))?;
         let record = LossRecord {
             count,
-            bytes_lost: buffer.load_i64_acquire(offset + BYTES_LOST_OFFSET),
-            first_loss_ms: buffer.load_i64(offset + FIRST_LOSS_OFFSET),
-            last_loss_ms: buffer.load_i64_acquire(offset + LAST_LOSS_OFFSET),
+            bytes_lost: buffer.load_i64_acquire(offset + TOTAL_BYTES_LOST_OFFSET),
+            first_loss_ms: buffer.load_i64(offset + FIRST_OBSERVATION_OFFSET),
+            last_loss_ms: buffer.load_i64_acquire(offset + LAST_OBSERVATION_OFFSET),
             session_id: SessionId(buffer.load_i32(offset + SESSION_ID_OFFSET)),
             stream_id: StreamId(buffer.load_i32(offset + STREAM_ID_OFFSET)),
             channel,
             source,
         };
-        let length = (end - offset).next_multiple_of(ENTRY_ALIGNMENT);
+        let length = (end - offset).next_multiple_of(ALIGNMENT);
         let found = (offset, length, record);
         offset += length;
         Some(found)

@@ -62,8 +62,7 @@ fn messages_arrive_whole_and_in_order_while_they_are_sent() {
     });
 }
 
-/// Method: four records fill the buffer; a fifth and a sixth overwrite what the receiver is
-/// reading.
+/// Method: four records fill the buffer; two more overwrite what the receiver reads.
 #[test]
 fn a_message_that_is_overwritten_while_it_is_copied_is_never_delivered() {
     check(|memory| {
