@@ -30,7 +30,7 @@ const COPY_PIECE_LENGTH: usize = 1024;
 /// 2. *Alive*: the `Arc<Region>` keeps the memory for as long as this value exists.
 /// 3. *Aligned*: `base` is 8-aligned and offsets of atomics are multiples of their size.
 /// 4. *No references*: bytes are loaded, stored and copied, never borrowed. The one exception is
-///    [`published`](Self::published): bytes of a frame whose length was acquire-loaded positive are
+///    `published`: bytes of a frame whose length was acquire-loaded positive are
 ///    not written until every subscriber position has passed it, which the publisher limit and the
 ///    cleaning rules ensure.
 /// 5. *Racing copies*: words that pass between threads are atomics. Plain copies touch bytes that a

@@ -543,6 +543,7 @@ mod tests {
         assert_eq!(decode(|log| log.term_length = 65_537), Err(LogError::TermLength(65_537)));
         assert_eq!(decode(|log| log.page_size = 2048), Err(LogError::PageSize(2048)));
         assert_eq!(decode(|log| log.mtu_length = 32), Err(LogError::Mtu(32)));
+        assert_eq!(decode(|log| log.mtu_length = 65_536), Err(LogError::Mtu(65_536)));
     }
 
     #[test]

@@ -277,6 +277,45 @@ fn an_exclusive_appender_writes_what_a_concurrent_one_writes() {
     }
 }
 
+#[test]
+fn a_block_whose_first_frame_is_no_data_leaves_the_log_alone() {
+    let source = log();
+    append(&source, 32).unwrap();
+    let mut block = Vec::new();
+    source.read_block(Position(0), 4_096, |bytes| block.extend_from_slice(bytes));
+    let mut target = ExclusiveAppender::new(log());
+    let elsewhere = Err(BlockError::Elsewhere { term_id: INITIAL, term_offset: 0 });
+    for length in [0, -64, 31, i32::MIN] {
+        let mut wrong = block.clone();
+        wrong[..4].copy_from_slice(&length.to_le_bytes());
+        assert_eq!(target.append_block(FAR, &wrong), elsewhere, "{length}");
+    }
+    let mut padding = block.clone();
+    padding[6] = 0;
+    assert_eq!(target.append_block(FAR, &padding), elsewhere);
+    assert_eq!(target.append_block(FAR, &block), Ok(Position(64)));
+}
+
+#[test]
+fn a_block_is_refused_at_the_end_of_the_last_term() {
+    let last = INITIAL.wrapping_add(i32::MAX);
+    let mut target = ExclusiveAppender::new(log_at(last, TERM));
+    let error = target.append_block(FAR, &[0; 32]);
+    assert_eq!(error, Err(BlockError::Append(AppendError::MaxPositionExceeded)));
+    assert_eq!(target.position(), Position::limit(TERM));
+}
+
+#[test]
+fn what_fits_a_single_frame_is_taken_even_if_it_is_over_an_eighth_of_the_term() {
+    let mut description = *log().description();
+    description.mtu_length = 16_384;
+    let length = usize::try_from(layout::file_length(TERM, 4096)).unwrap();
+    let log = LogBuffer::create(Region::heap(length), &description, INITIAL, 0).unwrap();
+    assert_eq!(append(&log, 16_352), Ok(16_384));
+    let error = AppendError::TooLong { length: 16_353, longest: 16_352 };
+    assert_eq!(append(&log, 16_353), Err(error));
+}
+
 fn at_most(length: usize) -> u8 {
     u8::try_from(length % 251).unwrap()
 }
