@@ -5,6 +5,7 @@
 
 mod recordings;
 mod replays;
+mod replication;
 mod requests;
 mod segments;
 mod source;
@@ -37,6 +38,7 @@ use crate::writer::Store;
 
 use recordings::{ActiveRecording, RecordingSubscription};
 use replays::Token;
+use replication::Replication;
 use segments::Deletion;
 pub(crate) use source::RequestSource;
 
@@ -81,6 +83,7 @@ pub(crate) struct Conductor {
     replayer: Replayer,
     tokens: Vec<Token>,
     deletions: Vec<Deletion>,
+    replications: Vec<Replication>,
     events: EventsStream,
     gauges: Gauges,
     errors: ErrorLog,
@@ -109,6 +112,7 @@ impl Conductor {
             active: BTreeMap::new(),
             tokens: Vec::new(),
             deletions: Vec::new(),
+            replications: Vec::new(),
             events: setup.events,
             gauges: setup.gauges,
             errors: ErrorLog::new(mark_file.error_log()),
@@ -138,6 +142,8 @@ impl Conductor {
         work = work.and(self.replayer.do_work(&self.client, now));
         done += self.take_replay_events();
         done += self.step_deletions(now);
+        let (copied, replications_due) = self.step_replications(now);
+        done += copied;
         done += self.events.do_work(&self.client);
         let synced = self.sync.do_work(&mut self.catalog);
         done +=
@@ -145,7 +151,7 @@ impl Conductor {
         self.show();
         let beat = self.mark_file.beat(now);
         let sessions = self.sessions.values().map(Session::next_deadline).min();
-        work = work.and(Work::done(done).due(beat));
+        work = work.and(Work::done(done).due(beat).due(replications_due));
         Ok(sessions.map_or(work, |deadline| work.due(deadline)))
     }
 

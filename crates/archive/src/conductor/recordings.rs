@@ -72,7 +72,8 @@ impl Conductor {
         channel: &[u8],
     ) -> Answer {
         self.expect_room()?;
-        self.subscribe(asker, stream_id, location, is_auto_stop, channel, None)
+        self.subscribe(asker, stream_id, location, is_auto_stop, channel, None)?;
+        Ok(None)
     }
 
     pub(super) fn extend(
@@ -90,7 +91,32 @@ impl Conductor {
         }
         self.expect_inactive(recording_id)?;
         self.expect_no_deletion(recording_id)?;
-        self.subscribe(asker, stream_id, location, is_auto_stop, channel, Some(recording_id))
+        self.subscribe(asker, stream_id, location, is_auto_stop, channel, Some(recording_id))?;
+        Ok(None)
+    }
+
+    /// The same for a replication: ends with its image. Returns the subscription's id.
+    pub(super) fn subscribe_extension(
+        &mut self,
+        asker: Asker,
+        (recording_id, stream_id, location): (i64, i32, SourceLocation),
+        channel: &[u8],
+    ) -> Result<i64, Refusal> {
+        self.expect_room()?;
+        self.subscribe(asker, stream_id, location, true, channel, Some(recording_id))
+    }
+
+    /// The channel of a subscription with the port that was chosen, once that is known.
+    pub(super) fn resolved_channel(&self, subscription_id: i64) -> Option<String> {
+        match &self.subscriptions.get(&subscription_id)?.state {
+            SubscriptionState::Adding(_) => None,
+            SubscriptionState::Active(subscription) => subscription.resolved_channel(),
+        }
+    }
+
+    /// Whether a subscription is still there.
+    pub(super) fn is_subscribed(&self, subscription_id: i64) -> bool {
+        self.subscriptions.contains_key(&subscription_id)
     }
 
     fn expect_room(&self) -> Result<(), Refusal> {
@@ -129,7 +155,7 @@ impl Conductor {
         is_auto_stop: bool,
         text: &[u8],
         extends: Option<i64>,
-    ) -> Answer {
+    ) -> Result<i64, Refusal> {
         let uri = channel::parse(text)?;
         let key = channel::subscription_key(&uri, stream_id);
         if self.subscriptions.values().any(|it| it.key == key) {
@@ -155,7 +181,7 @@ impl Conductor {
             state: SubscriptionState::Adding(pending),
         };
         self.subscriptions.insert(id, subscription);
-        Ok(None)
+        Ok(id)
     }
 
     pub(super) fn stop_by_channel(&mut self, stream_id: i32, text: &[u8]) -> Answer {
@@ -188,7 +214,7 @@ impl Conductor {
     }
 
     /// Closes a subscription; its recordings end with what has been written.
-    fn end_subscription(&mut self, id: i64) {
+    pub(super) fn end_subscription(&mut self, id: i64) {
         let of_it = self.active.iter().filter(|(_, it)| it.subscription_id == id);
         let recordings: Vec<i64> = of_it.map(|(recording_id, _)| *recording_id).collect();
         for recording_id in recordings {

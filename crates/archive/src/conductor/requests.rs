@@ -201,6 +201,10 @@ impl Conductor {
             Request::UpdateChannelRequest(it) => {
                 self.update_channel(asker, it.recording_id, it.channel)
             }
+            Request::ReplicateRequest(it) => self.replicate_plain(asker, it, now),
+            Request::TaggedReplicateRequest(it) => self.replicate_tagged(asker, it, now),
+            Request::ReplicateRequest2(it) => self.replicate(asker, it, now),
+            Request::StopReplicationRequest(it) => self.stop_replication(it.replication_id),
             _ => self.perform_listing(asker, request),
         }
     }
@@ -272,7 +276,8 @@ impl Conductor {
             Request::MigrateSegmentsRequest(it) => {
                 self.migrate(asker, it.src_recording_id, it.dst_recording_id)
             }
-            _ => Err(Refusal::generic("this archive does not replicate")),
+            // Those without a session or an answer have been dealt with before.
+            _ => Ok(None),
         }
     }
 
