@@ -164,7 +164,7 @@ impl<'a> Channel<'a> {
         key: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<T>, Refusal> {
-        self.parsed(key, parse, |text| Refusal::generic(text))
+        self.parsed(key, parse, Refusal::generic)
     }
 
     fn channel<T>(
@@ -172,7 +172,7 @@ impl<'a> Channel<'a> {
         key: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<T>, Refusal> {
-        self.parsed(key, parse, |text| Refusal::channel(text))
+        self.parsed(key, parse, Refusal::channel)
     }
 
     fn boolean(&self, key: &str) -> Option<bool> {

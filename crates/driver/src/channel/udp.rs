@@ -67,7 +67,8 @@ impl UdpChannel {
         let control = address(&parameters.control)?;
         let is_v6 = endpoint.or(control).is_some_and(|address| address.is_ipv6());
         let is_multicast = endpoint.is_some_and(|address| address.ip().is_multicast());
-        if is_multicast && endpoint.is_some_and(|address| last_byte(address.ip()) % 2 == 0) {
+        if is_multicast && endpoint.is_some_and(|address| last_byte(address.ip()).is_multiple_of(2))
+        {
             return Err(Refusal::channel("multicast data address must be odd").into());
         }
         let local = match &parameters.interface {
@@ -187,7 +188,7 @@ impl Surroundings<'_> {
         if wanted.is_unspecified() {
             return Ok(SocketAddr::new(wanted, port));
         }
-        let bits = prefix.unwrap_or(if wanted.is_ipv6() { 128 } else { 32 });
+        let bits = prefix.unwrap_or_else(|| if wanted.is_ipv6() { 128 } else { 32 });
         let matching = self
             .interfaces
             .iter()
@@ -203,7 +204,7 @@ impl Surroundings<'_> {
             .find(|interface| interface.is_multicast && interface.is_loopback)
             .or_else(|| usable().find(|interface| interface.is_multicast))
             .or_else(|| usable().find(|interface| interface.is_loopback));
-        chosen.map_or(wildcard(is_v6), |interface| interface.address)
+        chosen.map_or_else(|| wildcard(is_v6), |interface| interface.address)
     }
 }
 

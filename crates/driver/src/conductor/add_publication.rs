@@ -425,7 +425,7 @@ impl Conductor {
             (log, file),
             (limit, position),
             carrier,
-            start,
+            (start, now.mono),
         );
         self.publications.insert(id, record);
         self.publication_links.insert(id, PublicationLink { client_id, publication: id });

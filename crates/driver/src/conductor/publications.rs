@@ -105,7 +105,7 @@ impl PublicationRecord {
         (log, file): (LogBuffer, LogFile),
         (limit, position): (Counter, Counter),
         carrier: Carrier,
-        start: i64,
+        (start, now): (i64, Nanos),
     ) -> Self {
         Self {
             shape,
@@ -123,7 +123,7 @@ impl PublicationRecord {
             consumed: start,
             trip_limit: start,
             end_position: i64::MAX,
-            stuck_at: (start, Nanos(0)),
+            stuck_at: (start, now),
         }
     }
 

@@ -21,7 +21,7 @@ use crate::messages::{EndpointId, SenderCommand};
 use crate::refusal::Refusal;
 use crate::sender::destinations::Destinations;
 use crate::sender::endpoint::SendEndpoint;
-use crate::sender::flow::{FlowControl, FlowSpec};
+use crate::sender::flow::FlowControl;
 use crate::sender::publication::{SenderCounters, SenderPublication, SenderSettings};
 use crate::sender::retransmit::Retransmits;
 use crate::shared::PublicationShared;
@@ -36,6 +36,9 @@ pub(crate) struct SendEndpointRecord {
     control_port: Option<u16>,
     is_closing: bool,
 }
+
+/// The socket that sends, the one that hears a multicast group, and the port taken.
+type SenderSockets = (Box<dyn Socket>, Option<Box<dyn Socket>>, Option<u16>);
 
 /// Whether the host of a `host:port` text is a name that may get another address.
 pub(super) fn name_of(text: Option<&String>, address: Option<SocketAddr>) -> Option<String> {
@@ -170,10 +173,7 @@ impl Conductor {
         }
     }
 
-    fn bind_sender(
-        &mut self,
-        udp: &UdpChannel,
-    ) -> Result<(Box<dyn Socket>, Option<Box<dyn Socket>>, Option<u16>), Refusal> {
+    fn bind_sender(&mut self, udp: &UdpChannel) -> Result<SenderSockets, Refusal> {
         if let (Some(data), Some(control)) = (udp.endpoint, udp.multicast_control()) {
             let mut options = self.socket_options(udp, SocketAddr::new(udp.local.ip(), 0));
             options.connect = Some(data);
@@ -220,7 +220,8 @@ impl Conductor {
         registration_id: i64,
     ) -> Result<EndpointId, Refusal> {
         let (socket, control, control_port) = self.bind_sender(udp)?;
-        let heard_at = control.as_ref().map_or(socket.local_address(), |c| c.local_address());
+        let heard_at =
+            control.as_ref().map_or_else(|| socket.local_address(), |c| c.local_address());
         let mut counters = Vec::new();
         let made = self.send_endpoint_counters(udp, registration_id, heard_at, &mut counters);
         let (status, destination_counter) = match made {
@@ -352,7 +353,7 @@ impl Conductor {
     }
 
     fn flow_control(&self, udp: &UdpChannel, plan: &PublicationPlan) -> FlowControl {
-        let spec = plan.terms().parameters.flow.unwrap_or(FlowSpec::default());
+        let spec = plan.terms().parameters.flow.unwrap_or_default();
         if udp.is_multicast() || udp.is_multi_destination() {
             FlowControl::group(&self.config.flow, &spec)
         } else {
