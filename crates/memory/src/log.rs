@@ -1,6 +1,6 @@
 //! The log buffer of a stream: three terms that take turns, and their metadata.
 //!
-//! Publishers [append](append), alone or many at once; readers [poll](read) fragments or
+//! Publishers [append], alone or many at once; readers [poll](read) fragments or
 //! [blocks](block); a driver [scans](scan) for what to send, [rebuilds](rebuild) what it received,
 //! finds [gaps](gap), [cleans](clean) terms for re-use and [unblocks](unblock) what a dead
 //! publisher left behind. The layout is that of [`wire::log`].
