@@ -122,6 +122,7 @@ fn append_request(
         Request::Resume => {
             ctx.control.change(position, ModuleState::Active);
             ctx.control.toggle = Toggle::Neutral;
+            ctx.sessions.touch_all(ctx.now.mono);
         }
         Request::Snapshot | Request::Shutdown => {
             ctx.control.change(position, ModuleState::Snapshot);

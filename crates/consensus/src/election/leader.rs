@@ -287,8 +287,9 @@ impl Leader {
                 self.announces_own = true;
                 self.step = Step::Ready;
             }
-            Step::Service => ctx.sessions.expire(now),
-            Step::Recording | Step::Joining { .. } | Step::Ready => {}
+            // A pause is not the fault of sessions: they are looked at while ACTIVE only.
+            Step::Service if ctx.control.state == ModuleState::Active => ctx.sessions.expire(now),
+            Step::Service | Step::Recording | Step::Joining { .. } | Step::Ready => {}
         }
         Election::Leader(self)
     }
