@@ -6,10 +6,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod egress;
+pub mod ingress;
+pub mod log_follower;
+pub mod log_publisher;
 pub mod members;
 pub mod node_state;
 pub mod peers;
 pub mod persist;
 pub mod recording_log;
+pub mod services;
 #[cfg(test)]
 mod testing;

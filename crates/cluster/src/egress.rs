@@ -1,0 +1,3 @@
+//! What clients hear from the module. Services write to the same streams by themselves.
+
+pub mod codec;

@@ -1,0 +1,221 @@
+//! Reads the log, replayed, caught up or live, as far as the core allows.
+
+use client::{Action, Fragment, Image, ImageAssembler};
+use consensus::{ClusterSessionId, Consensus, CorrelationId, Input, LeadershipTermId, LogEvent};
+use runtime::Now;
+use wire::bytes::{DecodeError, SemanticVersion};
+use wire::cluster::log::Log;
+use wire::position::Position;
+
+/// Fragments taken in one pass, at most (`aeron.cluster.log.fragment.limit`).
+pub const FRAGMENT_LIMIT: usize = 50;
+
+/// Set in the last frame of a message.
+const END: u8 = 0x40;
+
+/// Why the log cannot be read on: the member must end, since its log is not what the others read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// Bytes that are no message of the log.
+    #[error("the log is unreadable before {}: {cause}", position.0)]
+    Undecodable {
+        /// Position after the message.
+        position: Position,
+        /// What is wrong.
+        cause: DecodeError,
+    },
+    /// A channel that is no text.
+    #[error("a response channel in the log is no text")]
+    Channel,
+    /// The leader of a term runs an application that this one does not agree with.
+    #[error("the log is of application version {theirs:?}, not {ours:?}")]
+    AppVersion {
+        /// Version of the leader.
+        theirs: SemanticVersion,
+        /// Version configured here.
+        ours: SemanticVersion,
+    },
+}
+
+/// Who follows the log: the core, in its state between two events.
+pub trait Follower {
+    /// How far the log may be read now.
+    fn limit(&self) -> Position;
+    /// How far it was read.
+    fn position(&self) -> Position;
+    /// Takes an event or padding.
+    fn take(&mut self, input: Input<'_>);
+}
+
+/// The core at a moment.
+pub struct At<'a> {
+    /// The core.
+    pub core: &'a mut Consensus,
+    /// The moment.
+    pub now: Now,
+}
+
+impl Follower for At<'_> {
+    fn limit(&self) -> Position {
+        self.core.log_limit()
+    }
+
+    fn position(&self) -> Position {
+        self.core.log_position()
+    }
+
+    fn take(&mut self, input: Input<'_>) {
+        self.core.handle(self.now, input);
+    }
+}
+
+/// Reads one image of the log. Made anew for each image.
+pub struct LogFollower {
+    app_version: SemanticVersion,
+    assembler: ImageAssembler,
+    /// Whether the last fragment left a message incomplete.
+    is_amid_message: bool,
+}
+
+impl LogFollower {
+    /// For an application of this version.
+    #[must_use]
+    pub const fn new(app_version: SemanticVersion) -> Self {
+        Self { app_version, assembler: ImageAssembler::new(), is_amid_message: false }
+    }
+
+    /// Reads what is there within the limit; returns how many fragments.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn poll(
+        &mut self,
+        image: &mut Image,
+        follower: &mut impl Follower,
+    ) -> Result<usize, ReadError> {
+        let mut result = Ok(());
+        let limit = follower.limit();
+        let count = image.bounded_controlled_poll(limit, FRAGMENT_LIMIT, |fragment| {
+            let read = self.on_fragment(fragment, follower);
+            read.unwrap_or_else(|error| {
+                result = Err(error);
+                Action::Abort
+            })
+        });
+        self.on_consumed(image.position(), follower);
+        result.map(|()| count)
+    }
+
+    /// Takes one fragment. A message that ends beyond the limit is left for later.
+    fn on_fragment(
+        &mut self,
+        fragment: Fragment<'_>,
+        follower: &mut impl Follower,
+    ) -> Result<Action, ReadError> {
+        let mut result = Ok(());
+        let app_version = self.app_version;
+        let action = self.assembler.on_fragment_controlled(fragment, |message| {
+            let position = message.position();
+            if position > follower.limit() {
+                return Action::Abort;
+            }
+            match decode(message.payload(), app_version) {
+                Ok(Some(event)) => follower.take(Input::Log { position, event }),
+                Ok(None) => follower.take(Input::Consumed(position)),
+                Err(error) => {
+                    result = Err(error.at(position));
+                    return Action::Abort;
+                }
+            }
+            Action::Continue
+        });
+        if action != Action::Abort {
+            self.is_amid_message = fragment.header().flags & END == 0;
+        }
+        result.map(|()| action)
+    }
+
+    /// Tells of padding: the image moved on, and no message is open.
+    fn on_consumed(&self, position: Position, follower: &mut impl Follower) {
+        if !self.is_amid_message && position > follower.position() && position <= follower.limit() {
+            follower.take(Input::Consumed(position));
+        }
+    }
+}
+
+impl ReadError {
+    fn at(self, position: Position) -> Self {
+        match self {
+            Self::Undecodable { cause, .. } => Self::Undecodable { position, cause },
+            other => other,
+        }
+    }
+}
+
+/// Decodes a message of the log; `None` if it tells the core nothing.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn decode(message: &[u8], ours: SemanticVersion) -> Result<Option<LogEvent<'_>>, ReadError> {
+    let undecodable = |cause| ReadError::Undecodable { position: Position(0), cause };
+    let Some(message) = Log::decode(message).map_err(undecodable)? else { return Ok(None) };
+    Ok(Some(match message {
+        Log::SessionMessageHeader(m) => LogEvent::SessionMessage {
+            leadership_term_id: LeadershipTermId(m.leadership_term_id),
+            session: ClusterSessionId(m.cluster_session_id),
+            timestamp: m.timestamp,
+        },
+        Log::TimerEvent(m) => LogEvent::Timer {
+            leadership_term_id: LeadershipTermId(m.leadership_term_id),
+            correlation_id: CorrelationId(m.correlation_id),
+            timestamp: m.timestamp,
+        },
+        Log::SessionOpenEvent(m) => LogEvent::SessionOpen {
+            leadership_term_id: LeadershipTermId(m.leadership_term_id),
+            correlation_id: CorrelationId(m.correlation_id),
+            session: ClusterSessionId(m.cluster_session_id),
+            timestamp: m.timestamp,
+            response_stream_id: m.response_stream_id,
+            response_channel: std::str::from_utf8(m.response_channel)
+                .map_err(|_| ReadError::Channel)?,
+            principal: m.encoded_principal,
+        },
+        Log::SessionCloseEvent(m) => LogEvent::SessionClose {
+            leadership_term_id: LeadershipTermId(m.leadership_term_id),
+            session: ClusterSessionId(m.cluster_session_id),
+            timestamp: m.timestamp,
+            reason: m.close_reason.code(),
+        },
+        Log::ClusterActionRequest(m) => LogEvent::ClusterAction {
+            leadership_term_id: LeadershipTermId(m.leadership_term_id),
+            log_position: Position(m.log_position),
+            timestamp: m.timestamp,
+            action: m.action.code(),
+            flags: m.flags,
+        },
+        Log::NewLeadershipTermEvent(m) => {
+            if !is_compatible(m.app_version, ours) {
+                return Err(ReadError::AppVersion { theirs: m.app_version, ours });
+            }
+            let time_unit = m.time_unit.code();
+            LogEvent::NewLeadershipTerm {
+                leadership_term_id: LeadershipTermId(m.leadership_term_id),
+                log_position: Position(m.log_position),
+                timestamp: m.timestamp,
+                term_base_log_position: Position(m.term_base_log_position),
+                time_unit: (time_unit != i32::MIN).then_some(time_unit),
+            }
+        }
+        Log::MembershipChangeEvent(_) => return Ok(None),
+    }))
+}
+
+/// Whether two versions of the application may run one log: the same major part (source: cluster
+/// page 8.9). One that says nothing is taken for 0.
+#[must_use]
+pub const fn is_compatible(theirs: SemanticVersion, ours: SemanticVersion) -> bool {
+    theirs.major() == ours.major()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! Messages between the core and its services.
+
+use consensus::{ClusterSessionId, CorrelationId, ServiceAction, ServiceId, ServiceInput};
+use wire::bytes::{DecodeError, EncodeError};
+use wire::cluster::Role;
+use wire::cluster::ingress::SessionMessageHeader;
+use wire::cluster::service::{JoinLog, ServiceTerminationPosition, ToModule, ToService};
+use wire::position::Position;
+
+/// One message of the consensus module stream (105).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FromService<'a> {
+    /// For the core.
+    Input(ServiceInput<'a>),
+    /// A tool asks for the members.
+    MembersQuery {
+        /// Echoed.
+        correlation_id: i64,
+        /// Whether with what each last said.
+        is_extended: bool,
+    },
+}
+
+/// Decodes a message; `None` if it says nothing to a module of today.
+///
+/// # Errors
+/// Another schema, or bytes that are too short.
+pub fn decode(message: &[u8]) -> Result<Option<FromService<'_>>, DecodeError> {
+    let Some(decoded) = ToModule::decode(message)? else { return Ok(None) };
+    let input = match decoded {
+        ToModule::SessionMessageHeader(m) => {
+            // What stands for the session is the service; one that is none is refused by the core.
+            let service = i32::try_from(m.cluster_session_id).unwrap_or(-1);
+            ServiceInput::Offered {
+                service: ServiceId(service),
+                payload: SessionMessageHeader::payload(message),
+            }
+        }
+        ToModule::CloseSession(m) => {
+            ServiceInput::CloseSession { session: ClusterSessionId(m.cluster_session_id) }
+        }
+        ToModule::ScheduleTimer(m) => ServiceInput::ScheduleTimer {
+            correlation_id: CorrelationId(m.correlation_id),
+            deadline: m.deadline,
+        },
+        ToModule::CancelTimer(m) => {
+            ServiceInput::CancelTimer { correlation_id: CorrelationId(m.correlation_id) }
+        }
+        ToModule::ServiceAck(m) => ServiceInput::Ack {
+            service: ServiceId(m.service_id),
+            ack_id: m.ack_id,
+            log_position: Position(m.log_position),
+            relevant_id: m.relevant_id,
+        },
+        ToModule::ClusterMembersQuery(m) => {
+            let (correlation_id, is_extended) = (m.correlation_id, m.extended);
+            return Ok(Some(FromService::MembersQuery { correlation_id, is_extended }));
+        }
+        ToModule::RemoveMember(_) => return Ok(None),
+    };
+    Ok(Some(FromService::Input(input)))
+}
+
+/// What the core does not say of the log that services join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSource<'a> {
+    /// This member.
+    pub member_id: i32,
+    /// What to subscribe to: a replay, a spy on our own log, or the follower's subscription.
+    pub channel: &'a str,
+    /// Its stream.
+    pub stream_id: i32,
+}
+
+/// Encodes an action into `buffer`, which is cleared first.
+///
+/// # Errors
+/// The channel is too long.
+pub fn encode(
+    action: &ServiceAction,
+    log: LogSource<'_>,
+    buffer: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    let message: ToService<'_> = match *action {
+        ServiceAction::JoinLog { from, to, session_id, is_startup, is_leader } => JoinLog {
+            log_position: from.0,
+            max_log_position: to.map_or(i64::MAX, |position| position.0),
+            member_id: log.member_id,
+            log_session_id: session_id,
+            log_stream_id: log.stream_id,
+            is_startup,
+            role: if is_leader { Role::Leader } else { Role::Follower },
+            is_standby: false,
+            log_channel: log.channel.as_bytes(),
+        }
+        .into(),
+        ServiceAction::Terminate { position, ack_required } => {
+            ServiceTerminationPosition { log_position: position.0, ack_required }.into()
+        }
+    };
+    buffer.clear();
+    buffer.resize(message.encoded_length(), 0);
+    message.encode(buffer).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::cluster::service::{
+        CancelTimer, CloseSession, ClusterMembersQuery, RemoveMember, ScheduleTimer, ServiceAck,
+    };
+    use wire::message::Message;
+
+    use super::*;
+
+    fn heard<'a>(message: &impl Message<'a>) -> Option<FromService<'static>> {
+        let mut buffer = vec![0; message.encoded_length()];
+        message.encode(&mut buffer).unwrap();
+        decode(Vec::leak(buffer)).unwrap()
+    }
+
+    #[test]
+    fn every_word_of_a_service_reaches_the_core() {
+        let input = |input| Some(FromService::Input(input));
+        let session = ClusterSessionId(3);
+        let close = heard(&CloseSession { cluster_session_id: 3 });
+        assert_eq!(close, input(ServiceInput::CloseSession { session }));
+        let correlation_id = CorrelationId(4);
+        let schedule = heard(&ScheduleTimer { correlation_id: 4, deadline: 99 });
+        let deadline = 99;
+        assert_eq!(schedule, input(ServiceInput::ScheduleTimer { correlation_id, deadline }));
+        let cancel = heard(&CancelTimer { correlation_id: 4 });
+        assert_eq!(cancel, input(ServiceInput::CancelTimer { correlation_id }));
+        let ack = ServiceAck {
+            log_position: 640,
+            timestamp: 1,
+            ack_id: 2,
+            relevant_id: -1,
+            service_id: 1,
+        };
+        let expected = ServiceInput::Ack {
+            service: ServiceId(1),
+            ack_id: 2,
+            log_position: Position(640),
+            relevant_id: -1,
+        };
+        assert_eq!(heard(&ack), input(expected));
+    }
+
+    #[test]
+    fn a_message_to_the_cluster_carries_the_service_in_place_of_the_session() {
+        let header =
+            SessionMessageHeader { leadership_term_id: 4, cluster_session_id: 1, timestamp: 0 };
+        let mut buffer = [7; 34];
+        header.encode(&mut buffer).unwrap();
+        let offered = ServiceInput::Offered { service: ServiceId(1), payload: &[7, 7] };
+        assert_eq!(decode(&buffer), Ok(Some(FromService::Input(offered))));
+    }
+
+    #[test]
+    fn tools_are_told_apart_and_words_of_old_are_skipped() {
+        let query = heard(&ClusterMembersQuery { correlation_id: 8, extended: true });
+        let expected = FromService::MembersQuery { correlation_id: 8, is_extended: true };
+        assert_eq!(query, Some(expected));
+        assert_eq!(heard(&RemoveMember { member_id: 0, is_passive: false }), None);
+    }
+
+    #[test]
+    fn a_live_log_has_no_end_and_a_replay_ends_where_it_is_told() {
+        let log = LogSource { member_id: 1, channel: "aeron:ipc", stream_id: 100 };
+        let mut join = JoinLog {
+            log_position: 64,
+            max_log_position: i64::MAX,
+            member_id: 1,
+            log_session_id: -9,
+            log_stream_id: 100,
+            is_startup: true,
+            role: Role::Leader,
+            is_standby: false,
+            log_channel: b"aeron:ipc",
+        };
+        let mut buffer = vec![1];
+        let action = |to, is_leader| ServiceAction::JoinLog {
+            from: Position(64),
+            to,
+            session_id: -9,
+            is_startup: true,
+            is_leader,
+        };
+        encode(&action(None, true), log, &mut buffer).unwrap();
+        assert_eq!(ToService::decode(&buffer), Ok(Some(join.into())));
+        encode(&action(Some(Position(128)), false), log, &mut buffer).unwrap();
+        (join.max_log_position, join.role) = (128, Role::Follower);
+        assert_eq!(ToService::decode(&buffer), Ok(Some(join.into())));
+    }
+
+    #[test]
+    fn services_are_told_where_to_end_and_whether_to_answer() {
+        let log = LogSource { member_id: 1, channel: "", stream_id: 100 };
+        let action = ServiceAction::Terminate { position: Position(96), ack_required: false };
+        let mut buffer = Vec::new();
+        encode(&action, log, &mut buffer).unwrap();
+        let expected = ServiceTerminationPosition { log_position: 96, ack_required: false };
+        assert_eq!(ToService::decode(&buffer), Ok(Some(expected.into())));
+    }
+}
