@@ -76,12 +76,12 @@ impl Directory {
         let lock = lock.ok_or_else(|| DirectoryError::Locked(path.to_path_buf()))?;
         let marks = storage.mark_file_directory.as_deref().unwrap_or(path);
         files.create_directory(marks).map_err(failed)?;
-        let last_owner = read_owner(files, path).map_err(failed)?;
+        let last_owners = read_owners(files, path).map_err(failed)?;
+        write_owners(files, path, ports.process_id, &last_owners, now).map_err(failed)?;
         let aeron_directory = aeron_directory.to_string_lossy();
         let header = mark_file::header(config, &aeron_directory, ports.process_id, now);
-        let is_dead = |process_id| Some(process_id) == last_owner;
+        let is_dead = |process_id| last_owners.contains(&process_id);
         let mark_file = MarkFile::create(files, marks, &header, is_dead, now)?;
-        write_owner(files, path, ports.process_id, now).map_err(failed)?;
         mark_file::link(files, path, marks).map_err(failed)?;
         if storage.delete_on_start {
             delete(files, path).map_err(failed)?;
@@ -156,21 +156,34 @@ fn delete(files: &dyn Files, directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The process that last wrote itself into the lock file.
-fn read_owner(files: &dyn Files, directory: &Path) -> io::Result<Option<i64>> {
+/// The processes that last wrote themselves into the lock file: whoever holds the lock and the one
+/// before, whose mark file stands if a crash came between lock and mark file.
+fn read_owners(files: &dyn Files, directory: &Path) -> io::Result<Vec<i64>> {
     let file = files.open(&directory.join(LOCK_FILE_NAME))?;
-    let mut bytes = vec![0; file.length()?.min(64) as usize];
+    let mut bytes = vec![0; file.length()?.min(128) as usize];
     read_exact_at(&*file, &mut bytes, 0)?;
     let text = String::from_utf8_lossy(&bytes);
-    Ok(text.split_whitespace().next().and_then(|word| word.parse().ok()))
+    let mut words = text.split_whitespace();
+    let owners = [words.next(), words.nth(1)];
+    Ok(owners.into_iter().flatten().filter_map(|word| word.parse().ok()).collect())
 }
 
-/// Writes process and start time as text, for people too.
-fn write_owner(files: &dyn Files, directory: &Path, process_id: i64, now: Now) -> io::Result<()> {
+/// Writes process, start time and the process before, as text, for people too. Durable, so that
+/// whoever comes after a power cut knows that the owner is dead.
+fn write_owners(
+    files: &dyn Files,
+    directory: &Path,
+    process_id: i64,
+    last: &[i64],
+    now: Now,
+) -> io::Result<()> {
     let file = files.open(&directory.join(LOCK_FILE_NAME))?;
-    file.set_length(0)?;
-    let text = format!("{process_id} {}\n", now.epoch_millis());
-    write_all_at(&*file, text.as_bytes(), 0)
+    let last = last.first().map_or_else(String::new, |id| format!(" {id}"));
+    let text = format!("{process_id} {}{last}\n", now.epoch_millis());
+    file.set_length(text.len() as u64)?;
+    write_all_at(&*file, text.as_bytes(), 0)?;
+    file.sync(SyncKind::All)?;
+    files.sync_directory(directory)
 }
 
 #[cfg(test)]

@@ -89,6 +89,8 @@ impl MarkFile {
         let path = directory.join(MARK_FILE_NAME);
         if let Some(old) = map(files, &path)? {
             take_over(&old, directory, is_owner_dead, now)?;
+        }
+        if files.entry(&path)?.is_some() {
             files.remove(&path)?;
         }
         let error_length = usize::try_from(header.error_buffer_length).unwrap_or(0);
@@ -294,11 +296,13 @@ mod tests {
 
     #[test]
     fn a_file_whose_making_was_cut_short_is_replaced() {
-        let disk = Disk::new();
-        disk.write(MARK_FILE_NAME, 0, &[0; 16_384]);
-        create(&disk, at(1), false).unwrap();
-        let found = activity(&*disk.files(), Path::new(DIRECTORY)).unwrap().unwrap();
-        assert_eq!(found, Activity { version: STORAGE_VERSION, timestamp_ms: 1 });
+        for length in [0, 100, 8_192, 16_384] {
+            let disk = Disk::new();
+            disk.write(MARK_FILE_NAME, 0, &vec![0; length]);
+            create(&disk, at(1), false).unwrap();
+            let found = activity(&*disk.files(), Path::new(DIRECTORY)).unwrap().unwrap();
+            assert_eq!(found, Activity { version: STORAGE_VERSION, timestamp_ms: 1 });
+        }
     }
 
     #[test]
