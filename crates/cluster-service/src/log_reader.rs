@@ -1,0 +1,230 @@
+//! Joins the log that the module names, and reads it as far as it is committed.
+//!
+//! ```text
+//! Join --subscription--> image of the session, at the position --> Reading --> end
+//! ```
+
+use client::{Action, CorrelationId, Handle, ImageAssembler, Pending, Subscription};
+use runtime::{Nanos, Now};
+use wire::position::{Position, SessionId, StreamId};
+use wire::uri::ChannelUri;
+
+use crate::host::{Host, Next};
+use crate::link::{Join, ModuleLink};
+
+/// How many fragments one pass reads.
+const FRAGMENT_LIMIT: usize = 50;
+/// When to ask the driver again after it refused the subscription.
+const RETRY_INTERVAL: Nanos = Nanos::from_millis(100);
+
+/// A log that is being joined.
+pub(crate) struct Joining {
+    pub(crate) join: Join,
+    channel: String,
+    since: Nanos,
+    door: Door,
+}
+
+enum Door {
+    Pending(Pending<Subscription>),
+    Open(Subscription),
+    RetryAt { at: Nanos, cause: String },
+}
+
+/// What came of a pass of joining.
+pub(crate) enum Joined {
+    NotYet {
+        done: usize,
+        due: Nanos,
+    },
+    Reading(Box<LogReader>),
+    /// The log never appeared: it went before it could be joined.
+    Never(String),
+}
+
+impl Joining {
+    pub(crate) fn new(
+        join: Join,
+        service_id: i32,
+        handle: &Handle,
+        now: Now,
+    ) -> Result<Self, String> {
+        let uri = ChannelUri::parse(&join.channel)
+            .map_err(|error| format!("log channel {}: {error}", join.channel))?;
+        let channel = uri.with("alias", format!("log-sc-{service_id}")).to_string();
+        let pending = handle.add_subscription(&channel, StreamId(join.stream_id));
+        Ok(Self { join, channel, since: now.mono, door: Door::Pending(pending) })
+    }
+
+    pub(crate) fn poll(
+        mut self,
+        handle: &Handle,
+        timeout: Nanos,
+        now: Now,
+    ) -> Result<(Option<Self>, Joined), String> {
+        let mut done = 0;
+        match &mut self.door {
+            Door::Pending(pending) => match pending.poll() {
+                Ok(None) => {}
+                Ok(Some(subscription)) => {
+                    self.door = Door::Open(subscription);
+                    done = 1;
+                }
+                Err(error) => {
+                    let (at, cause) = (now.mono + RETRY_INTERVAL, error.to_string());
+                    self.door = Door::RetryAt { at, cause };
+                }
+            },
+            Door::RetryAt { at, .. } if *at <= now.mono => {
+                let stream_id = StreamId(self.join.stream_id);
+                self.door = Door::Pending(handle.add_subscription(&self.channel, stream_id));
+                done = 1;
+            }
+            Door::RetryAt { .. } | Door::Open(_) => {}
+        }
+        if let Door::Open(subscription) = &mut self.door
+            && let Some(image) = subscription.image_by_session(SessionId(self.join.session_id))
+        {
+            let (found, expected) = (image.join_position(), self.join.position);
+            if found != expected {
+                return Err(format!("log joined at {} instead of {}", found.0, expected.0));
+            }
+            let image = image.correlation_id();
+            return Ok(self.reading(image));
+        }
+        let deadline = self.since + timeout;
+        if now.mono >= deadline {
+            let never = Joined::Never(self.describe());
+            return Ok((None, never));
+        }
+        let due = match &self.door {
+            Door::RetryAt { at, .. } => deadline.min(*at),
+            Door::Pending(_) | Door::Open(_) => deadline,
+        };
+        Ok((Some(self), Joined::NotYet { done, due }))
+    }
+
+    fn reading(self, image: CorrelationId) -> (Option<Self>, Joined) {
+        let Door::Open(subscription) = self.door else {
+            unreachable!("an image was found in the open subscription");
+        };
+        let reader = LogReader {
+            join: self.join,
+            subscription,
+            image,
+            assembler: ImageAssembler::new(),
+            position_seen: None,
+        };
+        (None, Joined::Reading(Box::new(reader)))
+    }
+
+    fn describe(&self) -> String {
+        let state = match &self.door {
+            Door::Pending(_) => "no answer from the driver",
+            Door::Open(_) => "no image came",
+            Door::RetryAt { cause, .. } => cause,
+        };
+        format!("log of session {} not joined: {state}", self.join.session_id)
+    }
+}
+
+/// A log that is being read.
+pub(crate) struct LogReader {
+    pub(crate) join: Join,
+    subscription: Subscription,
+    image: CorrelationId,
+    assembler: ImageAssembler,
+    /// Where the image stood last, padding included.
+    position_seen: Option<Position>,
+}
+
+/// What a pass of reading came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) fragments: usize,
+    /// The state behind the last event is to be saved.
+    pub(crate) is_snapshot_due: bool,
+    /// No more will come; where the log stood then, padding included.
+    pub(crate) end: Option<Position>,
+}
+
+impl LogReader {
+    /// The log is done at this position: another one follows.
+    pub(crate) fn end_at(&mut self, position: Position) {
+        self.join.max_position = self.join.max_position.min(position);
+    }
+
+    /// Reads on as far as `limit`, event by event: the next one waits until the requests of the one
+    /// before have gone.
+    pub(crate) fn poll(
+        &mut self,
+        limit: Position,
+        host: &mut Host,
+        link: &mut ModuleLink,
+        handle: &Handle,
+    ) -> Result<Progress, String> {
+        let mut progress = Progress::default();
+        let bound = limit.min(self.join.max_position);
+        self.subscription.update();
+        let (id, assembler) = (self.image, &mut self.assembler);
+        let mut images = self.subscription.images_mut();
+        let Some(image) = images.find(|image| image.correlation_id() == id) else {
+            progress.end = Some(self.position_seen.unwrap_or(host.event.position));
+            return Ok(progress);
+        };
+        let mut failure = None;
+        progress.fragments = image.bounded_controlled_poll(bound, FRAGMENT_LIMIT, |fragment| {
+            assembler.on_fragment_controlled(fragment, |message| {
+                match handle_event(host, link, message.payload(), message.position(), handle) {
+                    Ok(Flow::Go) => Action::Continue,
+                    Ok(Flow::Stop) => Action::Break,
+                    Ok(Flow::Snapshot) => {
+                        progress.is_snapshot_due = true;
+                        Action::Break
+                    }
+                    Err(error) => {
+                        failure = Some(error);
+                        Action::Break
+                    }
+                }
+            })
+        });
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        let position = image.position();
+        self.position_seen = Some(position);
+        let is_over = position >= self.join.max_position || image.is_end_of_stream();
+        if progress.fragments == 0 && is_over {
+            progress.end = Some(position);
+        }
+        Ok(progress)
+    }
+}
+
+enum Flow {
+    Go,
+    Stop,
+    Snapshot,
+}
+
+fn handle_event(
+    host: &mut Host,
+    link: &mut ModuleLink,
+    message: &[u8],
+    position: Position,
+    handle: &Handle,
+) -> Result<Flow, String> {
+    let next = host.on_log(message, position, handle)?;
+    if host.has_failed() {
+        return Ok(Flow::Stop);
+    }
+    if next == Next::Snapshot {
+        return Ok(Flow::Snapshot);
+    }
+    if host.requests.is_empty() {
+        return Ok(Flow::Go);
+    }
+    let (_, is_clear) = link.flush(&mut host.requests)?;
+    Ok(if is_clear { Flow::Go } else { Flow::Stop })
+}
