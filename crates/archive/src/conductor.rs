@@ -32,7 +32,7 @@ use crate::directory::Directory;
 use crate::events::EventsStream;
 use crate::listing::{Listing, Step};
 use crate::mark_file::MarkFile;
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, RecorderEvent};
 use crate::replayer::{ReplayEvent, Replayer};
 use crate::writer::Store;
 
@@ -84,6 +84,9 @@ pub(crate) struct Conductor {
     tokens: Vec<Token>,
     deletions: Vec<Deletion>,
     replications: Vec<Replication>,
+    /// Kept between passes for their memory only.
+    recorder_events: Vec<RecorderEvent>,
+    replay_events: Vec<ReplayEvent>,
     events: EventsStream,
     gauges: Gauges,
     errors: ErrorLog,
@@ -113,6 +116,8 @@ impl Conductor {
             tokens: Vec::new(),
             deletions: Vec::new(),
             replications: Vec::new(),
+            recorder_events: Vec::new(),
+            replay_events: Vec::new(),
             events: setup.events,
             gauges: setup.gauges,
             errors: ErrorLog::new(mark_file.error_log()),
@@ -231,13 +236,12 @@ impl Conductor {
 
     fn step_listings(&mut self, now: Now) -> usize {
         let mut done = 0;
-        let listing: Vec<i64> = self
-            .sessions
-            .values()
-            .filter(|session| session.listing.is_some() && session.may_list())
-            .map(Session::id)
-            .collect();
-        for id in listing {
+        let mut next = i64::MIN;
+        while let Some((&id, session)) = self.sessions.range(next..).next() {
+            next = id + 1;
+            if session.listing.is_none() || !session.may_list() {
+                continue;
+            }
             let with = Surroundings {
                 client: &self.client,
                 authenticator: &mut *self.authenticator,
@@ -263,9 +267,10 @@ impl Conductor {
     }
 
     fn take_replay_events(&mut self) -> usize {
-        let events = self.replayer.take_events();
+        let mut events = std::mem::take(&mut self.replay_events);
+        self.replayer.take_events(&mut events);
         let count = events.len();
-        for event in events {
+        for event in events.drain(..) {
             match event {
                 ReplayEvent::Started { control_session_id, correlation_id, replay_session_id } => {
                     if let Some(session) = self.sessions.get_mut(&control_session_id) {
@@ -277,6 +282,7 @@ impl Conductor {
                 }
             }
         }
+        self.replay_events = events;
         count
     }
 

@@ -123,9 +123,9 @@ impl Recorder {
         Work::done(done)
     }
 
-    /// Takes what happened since the last call.
-    pub(crate) fn take_events(&mut self) -> Vec<RecorderEvent> {
-        std::mem::take(&mut self.events)
+    /// Moves what happened since the last call into `into`.
+    pub(crate) fn take_events(&mut self, into: &mut Vec<RecorderEvent>) {
+        into.append(&mut self.events);
     }
 
     fn write(&mut self) -> usize {
@@ -159,8 +159,7 @@ impl Recorder {
     fn publish_written(&mut self) -> usize {
         let mut done = 0;
         for session in &mut self.sessions {
-            let mut files = Vec::new();
-            session.writer.take_unsynced(&mut files);
+            session.writer.forget_unsynced();
             let position = session.writer.position();
             done += session.publish(position, &mut self.events);
         }

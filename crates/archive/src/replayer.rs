@@ -102,8 +102,8 @@ impl Replayer {
         work
     }
 
-    /// Takes what happened since the last call.
-    pub(crate) fn take_events(&mut self) -> Vec<ReplayEvent> {
-        std::mem::take(&mut self.events)
+    /// Moves what happened since the last call into `into`.
+    pub(crate) fn take_events(&mut self, into: &mut Vec<ReplayEvent>) {
+        into.append(&mut self.events);
     }
 }

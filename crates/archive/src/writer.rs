@@ -238,6 +238,12 @@ impl Writer {
         std::mem::take(&mut self.is_directory_unsynced)
     }
 
+    /// Says that no sync is wanted of what was written.
+    pub fn forget_unsynced(&mut self) {
+        self.unsynced.clear();
+        self.is_directory_unsynced = false;
+    }
+
     /// Whether anything was written that no sync has been asked for.
     #[must_use]
     pub fn is_unsynced(&self) -> bool {

@@ -5,11 +5,12 @@
 mod common;
 
 use archive_client::{
-    ArchiveErrorCode, RecordingMatch, RecordingSignal, ReplayLength, ReplayParameters,
-    RequestError, SourceLocation,
+    ArchiveErrorCode, FixedCredentials, RecordingMatch, RecordingSignal, ReplayLength,
+    ReplayParameters, RequestError, SourceLocation,
 };
 use client::CounterTypeId;
 use common::{IPC, Lab, STREAM};
+use coracle_archive::Verdict;
 use coracle_archive::config::SyncLevel;
 use runtime::Nanos;
 use wire::position::{Position, StreamId};
@@ -283,4 +284,44 @@ fn an_archive_at_rest_lets_its_host_sleep() {
     let passes = lab.world.passes() - before;
     assert!(passes < 20_000, "{passes} passes in 5 s at rest");
     drop(publication);
+}
+
+/// Lets in who answers its question, and lets them do everything but purge.
+struct Doorkeeper;
+
+impl coracle_archive::Authenticator for Doorkeeper {
+    fn on_connect(&mut self, _: i64, credentials: &[u8], _: runtime::Now) -> Verdict {
+        match credentials {
+            b"known" => Verdict::Challenged { challenge: b"who?".to_vec() },
+            _ => Verdict::Rejected,
+        }
+    }
+
+    fn on_challenge_response(&mut self, _: i64, answer: &[u8], _: runtime::Now) -> Verdict {
+        match answer {
+            b"known" => Verdict::Accepted { principal: b"someone".to_vec() },
+            _ => Verdict::Rejected,
+        }
+    }
+
+    fn is_authorised(&mut self, template_id: u16, principal: &[u8]) -> bool {
+        principal == b"someone" && template_id != 104
+    }
+}
+
+#[test]
+fn only_those_whom_the_authenticator_lets_in_may_ask_and_only_what_it_allows() {
+    let mut lab = Lab::new(13, 1, |_| {});
+    lab.replace_archive(0, Box::new(Doorkeeper));
+    let connect = |lab: &mut Lab, says: &[u8]| {
+        let credentials = Box::new(FixedCredentials(says.to_vec()));
+        lab.try_connect(0, credentials)
+    };
+    let refused = connect(&mut lab, b"nobody");
+    assert!(refused.err().unwrap().to_string().contains("archive error 10"));
+    let asker = connect(&mut lab, b"known").unwrap();
+    lab.sites[0].asker = Some(asker);
+    assert_eq!(lab.ask(0, |it| it.list_recordings(0, 1)).unwrap(), []);
+    let refused = lab.ask(0, |it| it.purge_recording(0));
+    assert_eq!(code(refused), ArchiveErrorCode::UnauthorisedAction);
 }

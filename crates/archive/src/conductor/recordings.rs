@@ -249,14 +249,17 @@ impl Conductor {
     /// Subscriptions that were added, images that came, recordings that can begin.
     pub(super) fn step_recordings(&mut self, now: Now) -> usize {
         let mut done = 0;
-        let ids: Vec<i64> = self.subscriptions.keys().copied().collect();
-        for id in ids {
+        let mut next = i64::MIN;
+        while let Some((&id, _)) = self.subscriptions.range(next..).next() {
+            next = id + 1;
             done += self.step_subscription(id, now);
         }
-        let starting = self.active.iter().filter(|(_, it)| it.is_starting());
-        let starting: Vec<i64> = starting.map(|(id, _)| *id).collect();
-        for id in starting {
-            done += self.step_start(id, now);
+        let mut next = i64::MIN;
+        while let Some((&id, active)) = self.active.range(next..).next() {
+            next = id + 1;
+            if active.is_starting() {
+                done += self.step_start(id, now);
+            }
         }
         done
     }
@@ -456,9 +459,10 @@ impl Conductor {
     }
 
     pub(super) fn take_recorder_events(&mut self, now: Now) -> usize {
-        let events = self.recorder.take_events();
+        let mut events = std::mem::take(&mut self.recorder_events);
+        self.recorder.take_events(&mut events);
         let count = events.len();
-        for event in events {
+        for event in events.drain(..) {
             match event {
                 RecorderEvent::Progress { recording_id, position } => {
                     let active = self.active.get(&recording_id);
@@ -473,6 +477,7 @@ impl Conductor {
                 }
             }
         }
+        self.recorder_events = events;
         count
     }
 

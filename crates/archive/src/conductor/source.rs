@@ -19,6 +19,13 @@ pub(crate) struct Inbound {
     pub(crate) bytes: Vec<u8>,
 }
 
+impl Inbound {
+    fn is_connect(&self) -> bool {
+        MessageHeader::decode(&self.bytes)
+            .is_ok_and(|header| header.template_id == AuthConnectRequest::TEMPLATE_ID)
+    }
+}
+
 /// One control stream.
 pub(crate) struct RequestSource {
     subscription: Subscription,
@@ -42,22 +49,18 @@ impl RequestSource {
         let mut rest = FRAGMENT_LIMIT;
         for image in self.subscription.images_mut() {
             let id = image.correlation_id();
-            let session_id = image.session_id().0;
-            let source = image.source_identity().to_string();
+            let first = inbound.len();
             let assembler = assemblers.entry(id).or_default();
             rest -= image.poll(rest, |fragment| {
                 assembler.on_fragment(fragment, |message| {
                     let bytes = message.payload().to_vec();
-                    let is_connect = MessageHeader::decode(&bytes)
-                        .is_ok_and(|it| it.template_id == AuthConnectRequest::TEMPLATE_ID);
-                    let description = if is_connect {
-                        format!("sourceIdentity={source} sessionId={session_id}")
-                    } else {
-                        String::new()
-                    };
-                    inbound.push(Inbound { image: id, description, bytes });
+                    inbound.push(Inbound { image: id, description: String::new(), bytes });
                 });
             });
+            for request in inbound[first..].iter_mut().filter(|request| request.is_connect()) {
+                let (source, session_id) = (image.source_identity(), image.session_id().0);
+                request.description = format!("sourceIdentity={source} sessionId={session_id}");
+            }
         }
     }
 

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use archive_client::{
-    ArchiveClient, FromAnswer, NoCredentials, RecordingSignal, RecordingSignalEvent, ReplayLength,
-    ReplayParameters, Request, RequestError, SourceLocation,
+    ArchiveClient, ConnectError, Credentials, FromAnswer, NoCredentials, RecordingSignal,
+    RecordingSignalEvent, ReplayLength, ReplayParameters, Request, RequestError, SourceLocation,
 };
 use client::{Client, CounterTypeId, ExclusivePublication, FragmentAssembler, OfferError};
 use coracle_archive::{AllowAll, Authenticator, Config};
@@ -151,21 +151,28 @@ impl Lab {
 
     /// Connects the site's client to its archive.
     pub fn connect(&mut self, site: usize) {
+        let asker = self.try_connect(site, Box::new(NoCredentials)).unwrap();
+        self.sites[site].asker = Some(asker);
+    }
+
+    /// The same with credentials, which the archive may refuse.
+    pub fn try_connect(
+        &mut self,
+        site: usize,
+        credentials: Box<dyn Credentials>,
+    ) -> Result<ArchiveClient, ConnectError> {
         let it = &self.sites[site];
         let now = self.world.now(it.host);
         let config = archive_client::Config::default();
         let mut connecting =
-            ArchiveClient::connect(config, Box::new(NoCredentials), &it.client.handle(), now)
-                .unwrap();
-        for _ in 0..100_000 {
+            ArchiveClient::connect(config, credentials, &it.client.handle(), now).unwrap();
+        loop {
             self.step();
             let now = self.world.now(self.sites[site].host);
-            if let Some(asker) = connecting.poll(now).unwrap() {
-                self.sites[site].asker = Some(asker);
-                return;
+            if let Some(asker) = connecting.poll(now)? {
+                return Ok(asker);
             }
         }
-        panic!("no connection to the archive");
     }
 
     /// A little time passes everywhere.
