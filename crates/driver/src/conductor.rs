@@ -79,7 +79,7 @@ pub(crate) struct Parts {
     pub(crate) lock: Option<Box<dyn FileLock>>,
 }
 
-/// The agent. Made by [`launch`](crate::launch).
+/// The agent. Made by [`launch()`](crate::launch()).
 pub(crate) struct Conductor {
     config: Config,
     config_seed: u64,

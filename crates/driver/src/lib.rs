@@ -4,7 +4,7 @@
 //! log buffers, counters and a few atomics. They may run on one thread or on three. Clients are met
 //! only in shared memory (`cnc.dat` and log buffers), other drivers only on sockets.
 //!
-//! Input: [`Config`] and [`Ports`](runtime::Ports). Output: the agents, see [`launch`].
+//! Input: [`Config`] and [`Ports`](runtime::Ports). Output: the agents, see [`launch()`].
 
 #![forbid(unsafe_code)]
 

@@ -26,7 +26,7 @@ use crate::queue::Outbox;
 use crate::system::{SystemCounters, record_stall};
 use endpoint::ReceiveEndpoint;
 
-/// The agent. Made by [`launch`](crate::launch).
+/// The agent. Made by [`launch()`](crate::launch()).
 pub(crate) struct Receiver {
     commands: Inbox<ReceiverCommand>,
     events: Outbox<ConductorEvent>,

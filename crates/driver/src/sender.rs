@@ -21,7 +21,7 @@ use crate::queue::Outbox;
 use crate::system::{SystemCounters, record_stall};
 use endpoint::SendEndpoint;
 
-/// The agent. Made by [`launch`](crate::launch).
+/// The agent. Made by [`launch()`](crate::launch()).
 pub(crate) struct Sender {
     commands: Receiver<SenderCommand>,
     events: Outbox<ConductorEvent>,

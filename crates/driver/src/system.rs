@@ -35,12 +35,6 @@ impl SystemCounters {
     pub(crate) fn set(&self, counter: SystemCounter, value: i64) {
         self.values.store_i64_release(Self::offset(counter), value);
     }
-
-    /// The value now.
-    #[cfg(test)]
-    pub(crate) fn get(&self, counter: SystemCounter) -> i64 {
-        self.values.load_i64_acquire(Self::offset(counter))
-    }
 }
 
 /// Notes how long a cycle took. Time slept after an idle pass is not part of a cycle.

@@ -1,5 +1,7 @@
 //! Streams between two drivers over a simulated network.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests.
+
 mod common;
 
 use common::*;
