@@ -1,3 +1,59 @@
-//! Floor 8.
+//! Floor 8: tests against genuine Aeron, one named test for each seam and direction.
+//!
+//! `cargo xtask interop [NAME]` runs them. They need Java and the genuine jar; where these cannot be
+//! had the run says so, and nothing counts as passed.
 
-fn main() {}
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout)] // A test runner reports on its standard output.
+
+mod content;
+mod java;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use java::Java;
+
+/// What a test needs.
+struct Setting {
+    java: Java,
+    /// A directory of its own, removed afterwards.
+    work: PathBuf,
+}
+
+/// A named test: fails with the reason.
+type Test = (&'static str, fn(&Setting) -> Result<String, String>);
+
+const TESTS: &[Test] = &[];
+
+fn main() -> ExitCode {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let chosen = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part));
+    let tests: Vec<&Test> = TESTS.iter().filter(|(name, _)| chosen(name)).collect();
+    let work = std::env::temp_dir().join(format!("coracle-interop-{}", std::process::id()));
+    let java = match Java::prepare(&work) {
+        Ok(java) => java,
+        Err(lacking) => {
+            println!("interop: skipped, nothing was tested: {lacking}");
+            println!("0 passed, 0 failed, {} skipped", tests.len());
+            return ExitCode::SUCCESS;
+        }
+    };
+    let mut failed = 0;
+    for (name, test) in &tests {
+        let setting = Setting { java: java.clone(), work: work.join(name) };
+        let result = std::fs::create_dir_all(&setting.work)
+            .map_err(|error| error.to_string())
+            .and_then(|()| test(&setting));
+        match result {
+            Ok(facts) => println!("test {name} ... ok: {facts}"),
+            Err(reason) => {
+                failed += 1;
+                println!("test {name} ... FAILED: {reason}");
+            }
+        }
+    }
+    let _ = std::fs::remove_dir_all(&work);
+    println!("{} passed, {failed} failed", tests.len() - failed);
+    ExitCode::from(u8::from(failed > 0))
+}

@@ -1,0 +1,153 @@
+//! Starts the genuine side: `java/Peer.java` on the genuine jar, one role a process.
+
+use std::io::{BufRead, BufReader, Lines};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// The release of genuine Aeron that everything is tested against.
+pub const VERSION: &str = "1.51.0";
+
+const OPENS: [&str; 4] = [
+    "--add-opens",
+    "java.base/jdk.internal.misc=ALL-UNNAMED",
+    "--add-opens",
+    "java.base/java.util.zip=ALL-UNNAMED",
+];
+
+/// What runs genuine Aeron on this machine.
+#[derive(Clone, Debug)]
+pub struct Java {
+    /// The genuine jar, then the compiled peers.
+    pub class_path: String,
+}
+
+impl Java {
+    /// Finds or fetches the jar and compiles the peers into `work`.
+    ///
+    /// # Errors
+    /// What this machine lacks, for the run's output: the tests are skipped then.
+    pub fn prepare(work: &Path) -> Result<Self, String> {
+        run("java", &["-version"])?;
+        run("javac", &["-version"])?;
+        let home = std::env::var("HOME").map_err(|_| "no home directory".to_string())?;
+        let jar = PathBuf::from(home)
+            .join(format!(".m2/repository/io/aeron/aeron-all/{VERSION}/aeron-all-{VERSION}.jar"));
+        if !jar.exists() {
+            let artifact = format!("-Dartifact=io.aeron:aeron-all:{VERSION}");
+            run("mvn", &["-q", "dependency:get", &artifact])?;
+        }
+        let classes = work.join("classes");
+        std::fs::create_dir_all(&classes).map_err(|error| error.to_string())?;
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("java");
+        let mut arguments = vec!["-d".into(), show(&classes), "-cp".into(), show(&jar)];
+        let listed = std::fs::read_dir(&sources).map_err(|error| error.to_string())?;
+        arguments.extend(listed.flatten().map(|entry| show(&entry.path())));
+        run("javac", &arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(Self { class_path: format!("{}:{}", show(&jar), show(&classes)) })
+    }
+
+    /// Starts a role of `Peer` with its options.
+    ///
+    /// # Errors
+    /// The process could not be started.
+    pub fn start(&self, role: &str, options: &[(&str, String)]) -> Result<Peer, String> {
+        let mut child = Command::new("java")
+            .args(OPENS)
+            .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m"])
+            .args(["-cp", &self.class_path, "Peer", role])
+            .args(options.iter().map(|(name, value)| format!("{name}={value}")))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .map_err(|error| format!("java: {error}"))?;
+        let output = child.stdout.take().ok_or("java has no output")?;
+        let input = child.stdin.take();
+        let lines = BufReader::new(output).lines();
+        Ok(Peer { role: role.to_string(), child, input, lines, seen: Vec::new() })
+    }
+
+    /// Runs a main class of the genuine jar to its end; returns what it printed.
+    ///
+    /// # Errors
+    /// It could not be started, or failed: with its output.
+    pub fn tool(&self, class: &str, arguments: &[&str]) -> Result<String, String> {
+        let mut all = OPENS.to_vec();
+        all.extend(["-cp", &self.class_path, class]);
+        all.extend(arguments);
+        run("java", &all)
+    }
+}
+
+/// A running role. Killed when dropped. Every role ends by itself after its deadline, so that
+/// waiting for its lines cannot hang.
+pub struct Peer {
+    role: String,
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: Lines<BufReader<ChildStdout>>,
+    seen: Vec<String>,
+}
+
+impl Peer {
+    /// Waits for a line that begins so, and returns the rest of it.
+    ///
+    /// # Errors
+    /// The role failed or ended without such a line; with all that it printed.
+    pub fn expect(&mut self, beginning: &str) -> Result<String, String> {
+        for line in self.lines.by_ref() {
+            let line = line.map_err(|error| error.to_string())?;
+            self.seen.push(line.clone());
+            if let Some(rest) = line.strip_prefix(beginning) {
+                return Ok(rest.trim().to_string());
+            }
+            if line.starts_with("FAIL") {
+                break;
+            }
+        }
+        let seen = self.seen.join("\n  ");
+        Err(format!("java {}: no line {beginning:?}; it said:\n  {seen}", self.role))
+    }
+
+    /// Everything that it has printed so far, as far as it was read.
+    #[must_use]
+    pub fn seen(&self) -> &[String] {
+        &self.seen
+    }
+
+    /// Asks a serving role to end, and waits for its OK.
+    ///
+    /// # Errors
+    /// It did not end well.
+    pub fn finish(mut self) -> Result<Vec<String>, String> {
+        drop(self.input.take());
+        self.expect("OK")?;
+        self.child.wait().map_err(|error| error.to_string())?;
+        Ok(std::mem::take(&mut self.seen))
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn show(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{program}: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(text);
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{program} {}: {}\n{text}{errors}", arguments.join(" "), output.status))
+}
