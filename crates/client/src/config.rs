@@ -4,11 +4,17 @@ use std::path::PathBuf;
 
 use runtime::Nanos;
 
+/// The directory in which drivers of this user are found when none is named.
+fn default_directory() -> PathBuf {
+    let user = std::env::var("USER").unwrap_or_else(|_| "root".to_string());
+    PathBuf::from(format!("/dev/shm/aeron-{user}"))
+}
+
 runtime::config! {
     /// Options of a client. Immutable once it connects.
     pub struct Config {
         /// The driver's directory, where its `cnc.dat` lies.
-        directory: PathBuf = PathBuf::from("/dev/shm/aeron"), "aeron.dir";
+        directory: PathBuf = default_directory(), "aeron.dir";
         /// How long to wait for a driver, for its answers, and for its next sign of life.
         driver_timeout: Nanos = Nanos::from_secs(10), "aeron.driver.timeout";
         /// How often the client shows that it lives and looks whether the driver does.
