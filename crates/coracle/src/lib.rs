@@ -1,3 +1,60 @@
 //! Floor 7: the facade: what users import.
+//!
+//! It joins the parts to the operating system: [`Driver`] and [`Client`] run on threads of their
+//! own, [`Wait`] waits for answers. Who would rather step things takes the crates of the lower
+//! floors, which are all here by their names, with the ports of [`os::ports`].
+//!
+//! ```no_run
+//! use coracle::prelude::*;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let driver = Driver::launch(coracle::driver::Config::default())?;
+//! let client = Client::connect(coracle::client::Config::default())?;
+//! let mut subscription = client.add_subscription("aeron:ipc", StreamId(10)).wait()?;
+//! let publication = client.add_publication("aeron:ipc", StreamId(10)).wait()?;
+//! match publication.offer(b"hello") {
+//!     Ok(position) => println!("the stream is at {}", position.0),
+//!     Err(OfferError::BackPressured | OfferError::AdminAction) => println!("offer again"),
+//!     Err(error) => return Err(error.into()),
+//! }
+//! subscription.poll(10, |fragment| println!("{:?}", fragment.payload()));
+//! client.close();
+//! driver.close()?;
+//! # Ok(())
+//! # }
+//! ```
 
 #![forbid(unsafe_code)]
+
+mod client_thread;
+pub mod directory;
+mod driver_threads;
+mod wait;
+
+pub use archive;
+pub use archive_client;
+pub use client;
+pub use cluster;
+pub use cluster_client;
+pub use cluster_service;
+pub use consensus;
+pub use driver;
+pub use memory;
+pub use node;
+pub use os;
+pub use runtime;
+pub use wire;
+
+pub use client_thread::{Client, ClientStartError};
+pub use driver_threads::{Driver, DriverStartError};
+pub use wait::Wait;
+
+/// What most programs need.
+pub mod prelude {
+    pub use crate::{Client, Driver, Wait};
+    pub use client::{
+        Action, AddError, ClientEvent, ExclusivePublication, Fragment, FragmentAssembler, Image,
+        ImageEvent, OfferError, Pending, Publication, Subscription,
+    };
+    pub use wire::position::{Position, SessionId, StreamId};
+}
