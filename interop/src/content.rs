@@ -3,13 +3,13 @@
 
 /// A sequence of messages.
 #[derive(Clone, Copy, Debug)]
-pub struct Content {
+pub(crate) struct Content {
     /// From which all follows.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Length in bytes of the shortest message.
-    pub minimum: u32,
+    pub(crate) minimum: u32,
     /// Length in bytes of the longest message.
-    pub maximum: u32,
+    pub(crate) maximum: u32,
 }
 
 impl Content {
@@ -18,7 +18,7 @@ impl Content {
     }
 
     /// Writes the message of this index into `target`, replacing what is there.
-    pub fn write(&self, index: u64, target: &mut Vec<u8>) {
+    pub(crate) fn write(&self, index: u64, target: &mut Vec<u8>) {
         let key = self.key(index);
         let span = u64::from(self.maximum - self.minimum) + 1;
         let length = usize::try_from(u64::from(self.minimum) + key % span).unwrap_or(usize::MAX);
@@ -42,17 +42,17 @@ fn mix(word: u64) -> u64 {
 
 /// Checks messages as they come.
 #[derive(Debug)]
-pub struct Checker {
+pub(crate) struct Checker {
     content: Content,
     expected: Vec<u8>,
     /// How many have come, all right so far.
-    pub count: u64,
+    pub(crate) count: u64,
 }
 
 impl Checker {
     /// Expects the first message.
     #[must_use]
-    pub fn new(content: Content) -> Self {
+    pub(crate) fn new(content: Content) -> Self {
         Self { content, expected: Vec::new(), count: 0 }
     }
 
@@ -60,7 +60,7 @@ impl Checker {
     ///
     /// # Errors
     /// Which message is wrong, and where.
-    pub fn check(&mut self, message: &[u8]) -> Result<(), String> {
+    pub(crate) fn check(&mut self, message: &[u8]) -> Result<(), String> {
         self.content.write(self.count, &mut self.expected);
         let (count, expected) = (self.count, &self.expected);
         if message.len() != expected.len() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// The release of genuine Aeron that everything is tested against.
-pub const VERSION: &str = "1.51.0";
+pub(crate) const VERSION: &str = "1.51.0";
 
 const OPENS: [&str; 4] = [
     "--add-opens",
@@ -16,9 +16,9 @@ const OPENS: [&str; 4] = [
 
 /// What runs genuine Aeron on this machine.
 #[derive(Clone, Debug)]
-pub struct Java {
+pub(crate) struct Java {
     /// The genuine jar, then the compiled peers.
-    pub class_path: String,
+    pub(crate) class_path: String,
 }
 
 impl Java {
@@ -26,7 +26,7 @@ impl Java {
     ///
     /// # Errors
     /// What this machine lacks, for the run's output: the tests are skipped then.
-    pub fn prepare(work: &Path) -> Result<Self, String> {
+    pub(crate) fn prepare(work: &Path) -> Result<Self, String> {
         run("java", &["-version"])?;
         run("javac", &["-version"])?;
         let home = std::env::var("HOME").map_err(|_| "no home directory".to_string())?;
@@ -50,7 +50,7 @@ impl Java {
     ///
     /// # Errors
     /// The process could not be started.
-    pub fn start(&self, role: &str, options: &[(&str, String)]) -> Result<Peer, String> {
+    pub(crate) fn start(&self, role: &str, options: &[(&str, String)]) -> Result<Peer, String> {
         let mut child = Command::new("java")
             .args(OPENS)
             .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m"])
@@ -66,22 +66,11 @@ impl Java {
         let lines = BufReader::new(output).lines();
         Ok(Peer { role: role.to_string(), child, input, lines, seen: Vec::new() })
     }
-
-    /// Runs a main class of the genuine jar to its end; returns what it printed.
-    ///
-    /// # Errors
-    /// It could not be started, or failed: with its output.
-    pub fn tool(&self, class: &str, arguments: &[&str]) -> Result<String, String> {
-        let mut all = OPENS.to_vec();
-        all.extend(["-cp", &self.class_path, class]);
-        all.extend(arguments);
-        run("java", &all)
-    }
 }
 
 /// A running role. Killed when dropped. Every role ends by itself after its deadline, so that
 /// waiting for its lines cannot hang.
-pub struct Peer {
+pub(crate) struct Peer {
     role: String,
     child: Child,
     input: Option<ChildStdin>,
@@ -94,7 +83,7 @@ impl Peer {
     ///
     /// # Errors
     /// The role failed or ended without such a line; with all that it printed.
-    pub fn expect(&mut self, beginning: &str) -> Result<String, String> {
+    pub(crate) fn expect(&mut self, beginning: &str) -> Result<String, String> {
         for line in self.lines.by_ref() {
             let line = line.map_err(|error| error.to_string())?;
             self.seen.push(line.clone());
@@ -109,17 +98,11 @@ impl Peer {
         Err(format!("java {}: no line {beginning:?}; it said:\n  {seen}", self.role))
     }
 
-    /// Everything that it has printed so far, as far as it was read.
-    #[must_use]
-    pub fn seen(&self) -> &[String] {
-        &self.seen
-    }
-
     /// Asks a serving role to end, and waits for its OK.
     ///
     /// # Errors
     /// It did not end well.
-    pub fn finish(mut self) -> Result<Vec<String>, String> {
+    pub(crate) fn finish(mut self) -> Result<Vec<String>, String> {
         drop(self.input.take());
         self.expect("OK")?;
         self.child.wait().map_err(|error| error.to_string())?;

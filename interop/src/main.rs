@@ -8,6 +8,8 @@
 
 mod content;
 mod java;
+mod ours;
+mod transport;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,13 +26,14 @@ struct Setting {
 /// A named test: fails with the reason.
 type Test = (&'static str, fn(&Setting) -> Result<String, String>);
 
-const TESTS: &[Test] = &[];
-
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let chosen = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part));
-    let tests: Vec<&Test> = TESTS.iter().filter(|(name, _)| chosen(name)).collect();
-    let work = std::env::temp_dir().join(format!("coracle-interop-{}", std::process::id()));
+    let tests: Vec<&Test> = transport::TESTS.iter().filter(|(name, _)| chosen(name)).collect();
+    // Shared memory, where the host has it: drivers live there.
+    let memory = PathBuf::from("/dev/shm");
+    let base = if memory.is_dir() { memory } else { std::env::temp_dir() };
+    let work = base.join(format!("coracle-interop-{}", std::process::id()));
     let java = match Java::prepare(&work) {
         Ok(java) => java,
         Err(lacking) => {

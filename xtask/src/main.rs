@@ -1,10 +1,12 @@
 //! Floor 8: the project's own chores.
 //!
 //! `cargo xtask tidy` says where the tree departs from STYLE.md and ARCHITECTURE.md.
+//! `cargo xtask interop [NAME]` runs the tests against genuine Aeron.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // A program for a terminal.
 
+mod interop;
 mod tidy;
 
 use clap::{Parser, Subcommand};
@@ -21,11 +23,17 @@ struct Arguments {
 enum Chore {
     /// Check what no compiler checks: imports, lengths, documents, golden bytes.
     Tidy,
+    /// Run the tests against genuine Aeron. They need Java.
+    Interop {
+        /// Only tests with one of these in their names.
+        names: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().chore {
         Chore::Tidy => report(tidy::check(&tidy::root())),
+        Chore::Interop { names } => interop::run(&names),
     }
 }
 
