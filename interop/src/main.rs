@@ -1,7 +1,7 @@
 //! Floor 8: tests against genuine Aeron, one named test for each seam and direction.
 //!
-//! `cargo xtask interop [NAME]` runs them. They need Java and the genuine jar; where these cannot be
-//! had the run says so, and nothing counts as passed.
+//! `cargo xtask interop [NAME]` runs them. They need Java and the genuine jar; where these cannot
+//! be had the run says so, and nothing counts as passed.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // A test runner reports on its standard output.
