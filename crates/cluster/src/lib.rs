@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod channels;
+pub mod config;
 pub mod egress;
 pub mod ingress;
 pub mod log_follower;
@@ -16,5 +18,6 @@ pub mod peers;
 pub mod persist;
 pub mod recording_log;
 pub mod services;
+pub mod snapshot;
 #[cfg(test)]
 mod testing;

@@ -7,9 +7,6 @@ use wire::bytes::{DecodeError, SemanticVersion};
 use wire::cluster::log::Log;
 use wire::position::Position;
 
-/// Fragments taken in one pass, at most (`aeron.cluster.log.fragment.limit`).
-pub const FRAGMENT_LIMIT: usize = 50;
-
 /// Set in the last frame of a message.
 const END: u8 = 0x40;
 
@@ -84,18 +81,19 @@ impl LogFollower {
         Self { app_version, assembler: ImageAssembler::new(), is_amid_message: false }
     }
 
-    /// Reads what is there within the limit; returns how many fragments.
+    /// Reads what is there within the limit, at most `fragment_limit`; returns how many fragments.
     ///
     /// # Errors
     /// See [`ReadError`].
     pub fn poll(
         &mut self,
         image: &mut Image,
+        fragment_limit: usize,
         follower: &mut impl Follower,
     ) -> Result<usize, ReadError> {
         let mut result = Ok(());
         let limit = follower.limit();
-        let count = image.bounded_controlled_poll(limit, FRAGMENT_LIMIT, |fragment| {
+        let count = image.bounded_controlled_poll(limit, fragment_limit, |fragment| {
             let read = self.on_fragment(fragment, follower);
             read.unwrap_or_else(|error| {
                 result = Err(error);
