@@ -318,7 +318,8 @@ fn only_those_whom_the_authenticator_lets_in_may_ask_and_only_what_it_allows() {
         lab.try_connect(0, credentials)
     };
     let refused = connect(&mut lab, b"nobody");
-    assert!(refused.err().unwrap().to_string().contains("archive error 10"));
+    let refused = refused.err().unwrap().to_string();
+    assert!(refused.contains("archive error 10"), "{refused}");
     let asker = connect(&mut lab, b"known").unwrap();
     lab.sites[0].asker = Some(asker);
     assert_eq!(lab.ask(0, |it| it.list_recordings(0, 1)).unwrap(), []);

@@ -141,9 +141,10 @@ impl Lab {
         self.connect(site);
     }
 
-    /// Ends the archive and starts another that lets in whom `authenticator` does.
+    /// Ends archive and driver and starts others; the archive lets in whom `authenticator` does.
     pub fn replace_archive(&mut self, site: usize, authenticator: Box<dyn Authenticator>) {
         self.world.stop(self.sites[site].archive);
+        self.world.stop(self.sites[site].driver);
         self.sites[site].asker = None;
         let (host, config) = (self.sites[site].host, self.sites[site].config.clone());
         self.sites[site] = self.start(host, config, authenticator);
