@@ -20,6 +20,7 @@ mod send_endpoints;
 pub(crate) mod sessions;
 mod subscribers;
 mod subscriptions;
+mod touch;
 pub(crate) mod untethered;
 
 use std::collections::BTreeMap;
@@ -211,7 +212,19 @@ impl Conductor {
     }
 
     fn update_publications(&mut self) -> usize {
-        self.publications.values_mut().map(|record| usize::from(record.update())).sum()
+        let mut count = 0;
+        for record in self.publications.values_mut() {
+            count += usize::from(record.update());
+            if let Some(range) = record.touch.next(record.position.get()) {
+                let _ticket = self.logs.background.submit(touch::job(&record.file.mapping, range));
+            }
+        }
+        for image in self.images.values_mut() {
+            if let Some(range) = image.touch.next(image.shared.rebuild.get()) {
+                let _ticket = self.logs.background.submit(touch::job(&image.file.mapping, range));
+            }
+        }
+        count
     }
 }
 

@@ -20,6 +20,7 @@ use wire::position::{Position, SessionId, StreamId};
 use super::Conductor;
 use super::logs::{LogFile, LogPlace};
 use super::subscribers::Subscribers;
+use super::touch::TouchAhead;
 use super::untethered::Change;
 use crate::messages::{EndpointId, ImageChange, ReceiverCommand};
 use crate::refusal::Refusal;
@@ -74,7 +75,8 @@ pub(crate) struct ImageRecord {
     pub(crate) subscribers: Subscribers,
     pub(crate) source_identity: String,
     pub(crate) wants_response: bool,
-    file: LogFile,
+    pub(crate) file: LogFile,
+    pub(crate) touch: TouchAhead,
     counters: Vec<CounterId>,
     rejoins: bool,
     phase: Phase,
@@ -93,8 +95,8 @@ impl ImageRecord {
 
     /// Where a new subscriber begins; `None` when it is too late to join.
     fn join_position(&self) -> Option<i64> {
-        let (slowest, _) = self.subscribers.bounds()?;
         let rebuilt = self.shared.rebuild.get();
+        let (slowest, _) = self.subscribers.bounds(rebuilt)?;
         let is_open = match self.shared.state().0 {
             ImageState::Active => true,
             ImageState::Draining => slowest < rebuilt,
@@ -106,7 +108,8 @@ impl ImageRecord {
 
     fn untethered_limit(&self) -> i64 {
         let window = self.shared.window();
-        let furthest = self.subscribers.bounds().map_or(0, |(_, furthest)| furthest);
+        let rebuilt = self.shared.rebuild.get();
+        let furthest = self.subscribers.bounds(rebuilt).map_or(0, |(_, furthest)| furthest);
         furthest - window + window / 4
     }
 
@@ -115,7 +118,8 @@ impl ImageRecord {
             return true;
         }
         let rebuilt = self.shared.rebuild.get();
-        let is_consumed = self.subscribers.bounds().is_none_or(|(slowest, _)| slowest >= rebuilt);
+        let is_consumed =
+            self.subscribers.bounds(rebuilt).is_none_or(|(slowest, _)| slowest >= rebuilt);
         is_consumed && now - since > Nanos(DRAIN_STATUS_TIMEOUTS * status_timeout.0)
     }
 }
@@ -155,6 +159,12 @@ impl Conductor {
 
     /// Checks a setup; whether the log is to be sparse.
     fn plan_image(&self, endpoint: EndpointId, setup: &Setup) -> Result<bool, Refusal> {
+        if setup.active_term_id.terms_since(setup.initial_term_id) < 0 {
+            return Err(Refusal::generic(format!(
+                "setup of session {} has its active term before its first",
+                setup.session_id.0
+            )));
+        }
         let shape = (setup.stream_id, setup.session_id);
         let subscription = self
             .subscriptions
@@ -240,7 +250,9 @@ impl Conductor {
         let rejoins = wanting
             .iter()
             .any(|id| self.subscriptions.get(id).is_some_and(|record| record.rejoins));
+        let is_sparse = shared.log.description().switches.sparse;
         let record = ImageRecord {
+            touch: TouchAhead::new(start, shape.term_length, is_sparse),
             shared,
             endpoint: plan.endpoint,
             subscribers,
@@ -446,7 +458,8 @@ impl Conductor {
                 if let Ok(mut counter) = self.desk.counters.writer(position.id()) {
                     // Its own old position must not count when it asks where to begin.
                     counter.set_release(rebuilt);
-                    let slowest = image.subscribers.bounds().map_or(rebuilt, |bounds| bounds.0);
+                    let slowest =
+                        image.subscribers.bounds(rebuilt).map_or(rebuilt, |bounds| bounds.0);
                     counter.set_release(rebuilt.min(slowest));
                 }
                 self.send_available_image(id, subscription);

@@ -19,6 +19,7 @@ use wire::position::Position;
 use super::Conductor;
 use super::logs::LogFile;
 use super::subscribers::{Subscriber, Subscribers};
+use super::touch::TouchAhead;
 use super::untethered::UntetheredTimeouts;
 use crate::channel::PublicationParameters;
 use crate::messages::{EndpointId, SenderCommand};
@@ -76,6 +77,7 @@ pub(crate) struct PublicationRecord {
     pub(crate) position: Counter,
     pub(crate) carrier: Carrier,
     pub(crate) subscribers: Subscribers,
+    pub(crate) touch: TouchAhead,
     pub(crate) references: usize,
     pub(crate) phase: Phase,
     /// Rejected by an IPC subscriber: none may join before.
@@ -107,6 +109,7 @@ impl PublicationRecord {
         carrier: Carrier,
         (start, now): (i64, Nanos),
     ) -> Self {
+        let touch = TouchAhead::new(start, shape.term_length, log.description().switches.sparse);
         Self {
             shape,
             terms,
@@ -116,6 +119,7 @@ impl PublicationRecord {
             position,
             carrier,
             subscribers: Subscribers::default(),
+            touch,
             references: 1,
             phase: Phase::Active,
             cool_down_until: None,
@@ -153,16 +157,22 @@ impl PublicationRecord {
     /// Where a new subscriber begins: with the slowest, never at what is cleaned.
     pub(crate) fn join_position(&self) -> i64 {
         let consumer = self.consumer_position();
-        match (&self.carrier, self.subscribers.bounds()) {
+        match (&self.carrier, self.bounds()) {
             (Carrier::Ipc, Some((slowest, _))) => consumer.min(slowest),
             _ => consumer,
         }
     }
 
+    /// The slowest and the furthest subscriber. Producers run at most a term past the limit.
+    fn bounds(&self) -> Option<(i64, i64)> {
+        let ceiling = self.limit.get().saturating_add(i64::from(self.shape.term_length));
+        self.subscribers.bounds(ceiling)
+    }
+
     /// Below this position an untethered subscriber is too far behind.
     pub(crate) fn untethered_limit(&self) -> i64 {
         let window = i64::from(self.terms.window);
-        let furthest = self.subscribers.bounds().map_or(self.consumed, |(_, furthest)| furthest);
+        let furthest = self.bounds().map_or(self.consumed, |(_, furthest)| furthest);
         let consumer = if self.is_ipc() { furthest } else { self.consumer_position() };
         consumer - window + window / 4
     }
@@ -200,7 +210,7 @@ impl PublicationRecord {
     }
 
     fn note_consumption(&mut self) -> Option<i64> {
-        let (slowest, furthest) = self.subscribers.bounds()?;
+        let (slowest, furthest) = self.bounds()?;
         if self.is_ipc() {
             self.consumed = self.consumed.max(furthest);
         }
@@ -237,7 +247,7 @@ impl PublicationRecord {
 
     fn update_network(&mut self, shared: &PublicationShared) -> bool {
         let sent = shared.sender_position.get();
-        let spies = self.subscribers.bounds();
+        let spies = self.bounds();
         shared.set_spies(spies.map(|(_, furthest)| furthest));
         let is_connected = shared.is_connected();
         if is_connected != self.log.is_connected() {
@@ -350,12 +360,11 @@ impl PublicationRecord {
     }
 
     fn is_drained(&mut self, system: &SystemCounters) -> bool {
-        let spies_done =
-            self.subscribers.bounds().is_none_or(|(slowest, _)| slowest >= self.end_position);
+        let spies_done = self.bounds().is_none_or(|(slowest, _)| slowest >= self.end_position);
         match &self.carrier {
             Carrier::Ipc => {
                 if !spies_done {
-                    let slowest = self.subscribers.bounds().map_or(0, |(slowest, _)| slowest);
+                    let slowest = self.bounds().map_or(0, |(slowest, _)| slowest);
                     self.unblock(slowest, system);
                 }
                 spies_done

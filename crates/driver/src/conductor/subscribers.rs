@@ -62,8 +62,10 @@ impl Subscribers {
         self.list.iter()
     }
 
-    fn positions(&self) -> impl Iterator<Item = i64> {
-        self.list.iter().filter(|known| known.counts()).map(|known| known.position.get())
+    /// Positions of those that count. Clients write them: none is believed beyond `ceiling`.
+    fn positions(&self, ceiling: i64) -> impl Iterator<Item = i64> {
+        let believed = move |known: &Subscriber| known.position.get().clamp(0, ceiling.max(0));
+        self.list.iter().filter(|known| known.counts()).map(believed)
     }
 
     /// Whether any counts for flow control.
@@ -71,9 +73,9 @@ impl Subscribers {
         self.list.iter().any(Subscriber::counts)
     }
 
-    /// The slowest and the furthest of those that count.
-    pub(crate) fn bounds(&self) -> Option<(i64, i64)> {
-        self.positions().fold(None, |bounds, position| match bounds {
+    /// The slowest and the furthest of those that count, none further than `ceiling`.
+    pub(crate) fn bounds(&self, ceiling: i64) -> Option<(i64, i64)> {
+        self.positions(ceiling).fold(None, |bounds, position| match bounds {
             None => Some((position, position)),
             Some((low, high)) => Some((position.min(low), position.max(high))),
         })

@@ -311,10 +311,11 @@ impl ReceiverImage {
 
     /// Moves the rebuild position, looks for gaps and plans status messages.
     fn track(&mut self, feedback: &mut dyn Feedback, report: &mut LossReport, now: Now) -> usize {
-        let positions = || self.subscribers.iter().map(|known| known.position.get());
+        let hwm = self.counters.hwm.get();
+        // Clients write their positions: none is believed beyond what was received.
+        let positions = || self.subscribers.iter().map(|known| known.position.get().clamp(0, hwm));
         let furthest = positions().max().unwrap_or(0);
         let slowest = positions().min();
-        let hwm = self.counters.hwm.get();
         let before = self.counters.rebuild.get();
         let start = before.max(furthest);
         let (rebuilt, gap) = self.shared.log.scan_gap(Position(start), Position(hwm));

@@ -57,7 +57,7 @@ impl Carrier for Outlet {
                 let address = *address;
                 self.send_to(Some(address), datagrams).unwrap_or(0)
             }
-            Destinations::One { address: None, .. } => 0,
+            Destinations::One { address: None, .. } => datagrams.len(),
             Destinations::Manual(list) | Destinations::Dynamic(list) => {
                 let mut accepted = datagrams.len();
                 for index in 0..list.len() {

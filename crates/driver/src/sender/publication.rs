@@ -416,10 +416,15 @@ impl SenderPublication {
             if scan.available == 0 {
                 break;
             }
-            let accepted = self
-                .shared
-                .log
-                .with_scanned(Position(at), scan.available, |bytes| carrier.send(&[bytes]));
+            let accepted = self.shared.log.with_scanned(Position(at), scan.available, |bytes| {
+                // A NAK may point anywhere: only what is a frame of this place goes out.
+                let header = DataHeader::read(bytes);
+                let is_frame = header.is_some_and(|header| {
+                    header.term_offset == shape.offset(at) && header.term_id == shape.term_id(at)
+                });
+                if is_frame { Some(carrier.send(&[bytes])) } else { None }
+            });
+            let Some(accepted) = accepted else { break };
             if accepted == 0 {
                 self.system.increment(SystemCounter::ShortSends);
                 break;
