@@ -23,12 +23,22 @@ struct Echo {
     deduplication: Deduplication,
     gauges: Option<[GaugeId; 2]>,
     counts: [i64; 2],
+    written: usize,
+    restored: usize,
+}
+
+/// Messages of a snapshot.
+const MESSAGES: usize = 40;
+
+/// Longer than a term of the snapshot's channel, all together; each in several fragments.
+fn filler(index: usize) -> Vec<u8> {
+    vec![u8::try_from(index).unwrap(); 5_000 + index]
 }
 
 impl Echo {
     fn new() -> Self {
         let deduplication = Deduplication::new(DeduplicationLimits { window: 64, clients: 16 });
-        Self { deduplication, gauges: None, counts: [0; 2] }
+        Self { deduplication, gauges: None, counts: [0; 2], written: 0, restored: 0 }
     }
 
     fn count(&mut self, cluster: &mut Cluster<'_>, index: usize) {
@@ -39,13 +49,28 @@ impl Echo {
 }
 
 impl ClusteredService for Echo {
-    fn on_snapshot(&mut self, cluster: &mut Cluster<'_>, _message: &[u8]) {
-        cluster.fail("there is no snapshot");
+    /// Two counts, then filler that must come whole and in order.
+    fn on_snapshot(&mut self, cluster: &mut Cluster<'_>, message: &[u8]) {
+        match message.len() {
+            8 => {
+                let count = i64::from_le_bytes(message.try_into().unwrap());
+                self.counts[self.restored] = count;
+            }
+            length if message == filler(self.restored) => assert!(length > 8),
+            _ => cluster.fail(format!("message {} is damaged", self.restored)),
+        }
+        self.restored += 1;
     }
 
     fn on_start(&mut self, cluster: &mut Cluster<'_>) {
         self.gauges =
             Some([cluster.add_gauge(1_000, "echoes"), cluster.add_gauge(1_001, "timers")]);
+        for (gauge, count) in self.gauges.into_iter().flatten().zip(self.counts) {
+            cluster.set_gauge(gauge, count);
+        }
+        if self.restored != 0 && self.restored != MESSAGES {
+            cluster.fail(format!("only {} messages came", self.restored));
+        }
     }
 
     fn on_session_message(
@@ -75,8 +100,14 @@ impl ClusteredService for Echo {
         self.count(cluster, 1);
     }
 
-    fn take_snapshot(&mut self, _: &mut Cluster<'_>, _: &mut SnapshotWriter<'_>) -> Step {
-        Step::Done
+    /// One message a call, so that many calls are needed.
+    fn take_snapshot(&mut self, _: &mut Cluster<'_>, writer: &mut SnapshotWriter<'_>) -> Step {
+        match self.counts.get(self.written) {
+            Some(count) => writer.write(&count.to_le_bytes()),
+            None => writer.write(&filler(self.written)),
+        }
+        self.written += 1;
+        if self.written < MESSAGES { Step::More } else { Step::Done }
     }
 }
 
@@ -112,18 +143,7 @@ impl Bed {
             step(&mut world, host, &mut client);
         }
         let module = opening.module(&client);
-        let now = world.now(host);
-        let container = world.spawn(host, |ports| {
-            let config = cluster_service::Config {
-                directory: PathBuf::from("/cluster"),
-                archive_timeout: Nanos::from_millis(200),
-                ..cluster_service::Config::default()
-            };
-            let service = Box::new(Echo::new());
-            let container =
-                Container::launch(config, client_config(), service, ports, now).unwrap();
-            vec![Box::new(container)]
-        });
+        let container = start_container(&mut world, host);
         Self { world, host, container, harness, client, module }
     }
 
@@ -154,6 +174,35 @@ impl Bed {
             found.is_some()
         }));
         found.unwrap()
+    }
+
+    /// Starts an archive on the same driver.
+    pub(crate) fn start_archive(&mut self) {
+        let now = self.now();
+        self.world.spawn(self.host, |ports| {
+            let mut config = archive::Config::default();
+            config.storage.directory = PathBuf::from("/archive");
+            config.storage.segment_file_length = 128 << 10;
+            config.storage.file_io_max_length = 64 << 10;
+            config.control.channel = "aeron:udp?endpoint=10.0.0.1:8010".to_string();
+            config.control.replication_channel = "aeron:udp?endpoint=10.0.0.1:0".to_string();
+            let allow = Box::new(archive::AllowAll);
+            let archive = archive::launch(config, client_config(), allow, ports, now).unwrap();
+            vec![Box::new(archive)]
+        });
+        for _ in 0..100 {
+            self.step();
+        }
+    }
+
+    /// Kills the container and starts another one from a snapshot.
+    pub(crate) fn restart_container(&mut self, recording_id: i64, position: i64) {
+        self.world.kill(self.container);
+        self.module.end_log();
+        let (commit, recovery) = self.module.recover(recording_id, position);
+        let (commit, recovery) = (self.pending(commit), self.pending(recovery));
+        self.module.recovered(commit, recovery);
+        self.container = start_container(&mut self.world, self.host);
     }
 
     /// Starts a log where the last one ended and tells the container.
@@ -200,13 +249,28 @@ impl Bed {
     }
 
     pub(crate) fn gauge(&self, label: &str) -> Option<i64> {
-        let found = self.client.counters().records().find(|record| record.label == label);
-        found.map(|record| record.value)
+        let found = self.client.counters().records().filter(|record| record.label == label);
+        // That of a container which was killed stays for a while.
+        found.max_by_key(|record| record.registration_id).map(|record| record.value)
     }
 
     pub(crate) fn halts(&self) -> Vec<(String, Halt)> {
         self.world.halts(self.container)
     }
+}
+
+fn start_container(world: &mut World, host: HostId) -> ProcessId {
+    let now = world.now(host);
+    world.spawn(host, |ports| {
+        let config = cluster_service::Config {
+            directory: PathBuf::from("/cluster"),
+            archive_timeout: Nanos::from_millis(500),
+            ..cluster_service::Config::default()
+        };
+        let service = Box::new(Echo::new());
+        let container = Container::launch(config, client_config(), service, ports, now).unwrap();
+        vec![Box::new(container)]
+    })
 }
 
 fn client_config() -> client::Config {

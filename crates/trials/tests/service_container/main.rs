@@ -150,3 +150,39 @@ fn numbered_messages_survive_the_loss_of_the_session() {
     assert_eq!(answers, [(1, b"echo one".to_vec()), (2, b"echo two".to_vec())]);
     assert_eq!((client.sessions_lost(), client.cluster().session_id()), (1, Some(2)));
 }
+
+#[test]
+fn a_snapshot_brings_service_and_sessions_back() {
+    let mut bed = Bed::led(11, Role::Leader);
+    bed.start_archive();
+    let mut client = bed.connect_client();
+    client.offer(b"hello").unwrap();
+    assert_eq!(bed.answer(&mut client), b"echo hello");
+    let position = bed.module.snapshot();
+    assert!(bed.until(|bed| bed.module.acks.len() == 3));
+    let ack = bed.module.acks[2];
+    assert_eq!((ack.log_position, ack.ack_id), (position, 2));
+    assert!(ack.relevant_id >= 0, "no snapshot was recorded");
+    bed.restart_container(ack.relevant_id, position);
+    assert!(bed.until(|bed| bed.module.acks.len() == 1));
+    let started = bed.module.acks[0];
+    assert_eq!((started.log_position, started.ack_id), (position, 0));
+    assert!(started.relevant_id >= 0, "the service did not start");
+    assert!(bed.until(|bed| bed.gauge("echoes") == Some(1)));
+    bed.join(Role::Leader);
+    assert!(bed.until(|bed| bed.module.acks.len() == 2));
+    client.offer(b"again").unwrap();
+    assert_eq!(bed.answer(&mut client), b"echo again");
+    assert!(bed.until(|bed| bed.gauge("echoes") == Some(2)));
+}
+
+#[test]
+fn a_snapshot_that_is_not_there_keeps_the_service_from_starting() {
+    let mut bed = Bed::led(12, Role::Leader);
+    bed.start_archive();
+    bed.restart_container(99, 0);
+    assert!(bed.until(|bed| bed.module.acks.len() == 1));
+    assert_eq!(bed.module.acks[0].relevant_id, -1);
+    assert!(bed.until(|bed| !bed.halts().is_empty()));
+    assert!(matches!(&bed.halts()[0].1, Halt::Failed(cause) if cause.contains("snapshot")));
+}

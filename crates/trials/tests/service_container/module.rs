@@ -209,6 +209,29 @@ impl Module {
         self.append(&encode(&TimerEvent { leadership_term_id, correlation_id, timestamp }));
     }
 
+    /// What a module says that starts from a snapshot.
+    pub(crate) fn recover(
+        &mut self,
+        recording_id: i64,
+        position: i64,
+    ) -> (Pending<Counter>, Pending<Counter>) {
+        let mut key = Vec::new();
+        for value in [self.term, position, self.time] {
+            key.extend(value.to_le_bytes());
+        }
+        key.extend(0_i32.to_le_bytes());
+        key.extend(1_i32.to_le_bytes());
+        key.extend(recording_id.to_le_bytes());
+        let add = |id, key: &[u8], label| self.handle.add_counter(CounterTypeId(id), key, label);
+        (add(203, &[0; 4], "Cluster commit-pos:"), add(204, &key, "Cluster recovery"))
+    }
+
+    pub(crate) fn recovered(&mut self, commit: Counter, recovery: Counter) {
+        self.commit = commit;
+        self.recovery = Some(recovery);
+        self.acks.clear();
+    }
+
     /// Returns the position of the snapshot.
     pub(crate) fn snapshot(&mut self) -> i64 {
         let action = ClusterActionRequest {
