@@ -6,12 +6,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod authentication;
 pub mod channels;
 pub mod config;
+pub mod counters;
+pub mod directory;
 pub mod egress;
 pub mod ingress;
 pub mod log_follower;
 pub mod log_publisher;
+pub mod mark_file;
 pub mod members;
 pub mod node_state;
 pub mod peers;
