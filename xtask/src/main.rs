@@ -2,11 +2,13 @@
 //!
 //! `cargo xtask tidy` says where the tree departs from STYLE.md and ARCHITECTURE.md.
 //! `cargo xtask interop [NAME]` runs the tests against genuine Aeron.
+//! `cargo xtask seeds` runs trials in the simulated world, one for each seed.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // A program for a terminal.
 
 mod interop;
+mod seeds;
 mod tidy;
 
 use clap::{Parser, Subcommand};
@@ -28,12 +30,19 @@ enum Chore {
         /// Only tests with one of these in their names.
         names: Vec<String>,
     },
+    /// Run trials over many seeds.
+    Seeds {
+        /// Which trial.
+        #[command(subcommand)]
+        trial: seeds::Trial,
+    },
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().chore {
         Chore::Tidy => report(tidy::check(&tidy::root())),
         Chore::Interop { names } => interop::run(&names),
+        Chore::Seeds { trial } => seeds::run(&trial),
     }
 }
 

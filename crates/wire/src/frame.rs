@@ -157,6 +157,9 @@ pub enum Invalid {
     /// Out of range, or not aligned.
     #[error("setup has an invalid mtu of {0}")]
     Mtu(i32),
+    /// An active term before the stream's first.
+    #[error("setup has an active term {0}, which is before the first")]
+    ActiveTerm(i32),
     /// A NAK that reaches beyond its term.
     #[error("nak has an invalid length of {0}")]
     GapLength(i32),

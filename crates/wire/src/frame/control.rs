@@ -54,6 +54,9 @@ impl Setup {
         if mtu < FRAME_ALIGNMENT || MTU_LENGTH_MAX < mtu || mtu % FRAME_ALIGNMENT != 0 {
             return Err(Invalid::Mtu(mtu));
         }
+        if self.active_term_id.0.wrapping_sub(self.initial_term_id.0) < 0 {
+            return Err(Invalid::ActiveTerm(self.active_term_id.0));
+        }
         check_offset(self.term_offset, self.term_length)
     }
 

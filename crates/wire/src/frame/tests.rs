@@ -151,6 +151,12 @@ fn a_setup_describes_a_stream_that_can_be() {
     assert_eq!(decode(|setup| setup.mtu = 65_536), Some(Invalid::Mtu(65_536)));
     assert_eq!(decode(|setup| setup.mtu = 33), Some(Invalid::Mtu(33)));
     assert_eq!(decode(|setup| setup.term_offset = TERM), Some(Invalid::TermOffset(TERM)));
+    assert_eq!(decode(|setup| setup.active_term_id.0 = -1), Some(Invalid::ActiveTerm(-1)));
+    let wrapped = |setup: &mut Setup| {
+        setup.initial_term_id.0 = i32::MAX;
+        setup.active_term_id.0 = i32::MIN;
+    };
+    assert_eq!(decode(wrapped), None, "term ids wrap");
 }
 
 #[test]
