@@ -290,11 +290,14 @@ impl Client {
             Seen::Publication(ready) | Seen::Exclusive(ready) if ready.id == id => Some(ready),
             _ => None,
         });
-        let ready = ready.unwrap_or_else(|| panic!("no publication in {seen:?}")).clone();
+        self.open(ready.unwrap_or_else(|| panic!("no publication in {seen:?}")))
+    }
+
+    pub fn open(&self, ready: &SeenPublication) -> Publication {
         Publication {
             log: self.map(&ready.log),
             limit: self.counters.reader(ready.limit).unwrap(),
-            ready,
+            ready: ready.clone(),
         }
     }
 
@@ -397,6 +400,14 @@ pub struct Image {
 }
 
 impl Image {
+    /// Consumes what is there without looking; returns how many fragments.
+    pub fn skip(&mut self) -> usize {
+        let start = Position(self.position.get());
+        let read = self.log.read(start, Position(i64::MAX), usize::MAX, |_, _, _| {});
+        self.position.set_release(read.position.0);
+        read.fragments
+    }
+
     /// Polls what is there; returns how many fragments.
     pub fn poll(&mut self) -> usize {
         let mut fragments = 0;
