@@ -1,6 +1,6 @@
 //! Options listed once: field, type, default, documentation and Aeron's property name.
 //!
-//! From one [`config!`](crate::config) list come the struct, its `Default`, setting by property
+//! From one [`config!`](macro@crate::config) list come the struct, its `Default`, setting by property
 //! name or environment variable, and the table that documentation and `--help` print.
 
 use std::fmt::Display;
