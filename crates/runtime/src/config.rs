@@ -1,7 +1,7 @@
 //! Options listed once: field, type, default, documentation and Aeron's property name.
 //!
-//! From one [`config!`](macro@crate::config) list come the struct, its `Default`, setting by property
-//! name or environment variable, and the table that documentation and `--help` print.
+//! From one [`config!`](macro@crate::config) list come the struct, its `Default`, setting by
+//! property name or environment variable, and the table that documentation and `--help` print.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
