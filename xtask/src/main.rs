@@ -32,9 +32,9 @@ enum Chore {
     },
     /// Run trials over many seeds.
     Seeds {
-        /// Which trial.
-        #[command(subcommand)]
-        trial: seeds::Trial,
+        /// Which trial, which seeds: `transport --count 500 --first 1 --trace`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        sweep: Vec<String>,
     },
 }
 
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     match Arguments::parse().chore {
         Chore::Tidy => report(tidy::check(&tidy::root())),
         Chore::Interop { names } => interop::run(&names),
-        Chore::Seeds { trial } => seeds::run(&trial),
+        Chore::Seeds { sweep } => seeds::run(&sweep),
     }
 }
 
