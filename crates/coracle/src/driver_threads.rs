@@ -23,6 +23,9 @@ pub enum DriverStartError {
     ThreadingMode(String),
 }
 
+/// Which agents share a thread, and how each thread idles.
+type Spread = fn(DriverAgents) -> Vec<(Box<dyn Agent>, IdleStrategy)>;
+
 /// A running media driver: one, two or three threads, as `aeron.threading.mode` says.
 ///
 /// Closing or dropping it ends the threads in order.
@@ -47,7 +50,7 @@ impl Driver {
     /// As [`Driver::launch`].
     pub fn launch_on(config: Config, ports: &Ports) -> Result<Self, DriverStartError> {
         let mode = config.agents.threading_mode.clone();
-        let spread: fn(DriverAgents) -> Vec<(Box<dyn Agent>, IdleStrategy)> = match mode.as_str() {
+        let spread: Spread = match mode.as_str() {
             "SHARED" => |agents| vec![(Box::new(agents.together()), IdleStrategy::WAIT)],
             "SHARED_NETWORK" => |agents| {
                 let (conductor, network) = agents.network_together();
