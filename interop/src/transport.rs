@@ -248,11 +248,12 @@ fn their_tool_reads_our_counters(setting: &Setting) -> Result<String, String> {
 fn our_tools_read_their_directory(setting: &Setting) -> Result<String, String> {
     let (driver, directory) = their_driver(setting)?;
     let client = ours::connect(&directory)?;
+    let _publisher = Publisher::add(&client, "aeron:ipc", false)?;
     // A channel that cannot be: it leaves a distinct error.
     let refused = Publisher::add(&client, "aeron:udp?endpoint=no.such.host.invalid:1", false);
     let (stat, errors) = (tool("stat", &directory)?, tool("errors", &directory)?);
     driver.finish()?;
-    for part in ["Bytes sent", "client-heartbeat", "NAK messages sent"] {
+    for part in ["Bytes sent", "client-heartbeat", "NAKs sent"] {
         if !stat.contains(part) {
             return Err(format!("stat does not show {part:?}:\n{stat}"));
         }
