@@ -123,7 +123,8 @@ impl Socket for LoopbackSocket {
             for datagram in outgoing.datagrams {
                 *carried += 1;
                 count += 1;
-                let Some(inbox) = inboxes.get(&to.port()).filter(|_| *carried % 101 != 0) else {
+                let Some(inbox) = inboxes.get(&to.port()).filter(|_| !carried.is_multiple_of(101))
+                else {
                     continue;
                 };
                 let mut inbox = inbox.lock().unwrap();
