@@ -83,8 +83,9 @@ impl Egress {
     ) -> Result<Outcome, EncodeError> {
         let publication = match self.links.get(&session) {
             None | Some(Link::Unreachable) => return Ok(Outcome::Done),
-            Some(Link::Asked(_)) => return Ok(refused(action)),
-            Some(Link::Made(publication) | Link::Connected(publication)) => publication,
+            // Refusals too wait for the client to be there; the core ends the wait.
+            Some(Link::Asked(_) | Link::Made(_)) => return Ok(Outcome::BackPressured),
+            Some(Link::Connected(publication)) => publication,
         };
         if !codec::encode(session, action, &self.announcement, &mut self.buffer)? {
             return Ok(Outcome::Done);
