@@ -5,6 +5,7 @@
 
 mod driver;
 mod errors;
+mod orders;
 mod stat;
 mod time;
 
@@ -29,6 +30,8 @@ enum Command {
     Stat(stat::Arguments),
     /// Show the distinct errors that a driver has noted.
     Errors(errors::Arguments),
+    /// Run orders through an order book, without a cluster, and tell what comes out.
+    Orders(orders::Arguments),
 }
 
 /// Which driver.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Driver(arguments) => driver::run(&arguments),
         Command::Stat(arguments) => stat::run(&arguments),
         Command::Errors(arguments) => errors::run(&arguments),
+        Command::Orders(arguments) => orders::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
