@@ -4,12 +4,14 @@
 //! over IPC, UDP, several destinations both ways, and as spies. What strikes: every fault of a
 //! link, cuts, partitions, pauses, kills and restarts of clients and drivers. What is checked:
 //!
-//! - I-16, all the time: what a subscriber gets of a stream is, from where it joined, exactly what
-//!   was published, message by message and byte by byte.
-//! - I-20, after healing: within a bound of virtual time every subscriber hears something new from
-//!   every publisher of its stream.
-//! - I-24, after closing: counters, log files and mapped bytes of every driver are as they were
-//! when   it began.
+//! I-16, all the time: what a subscriber gets of a stream is, from where it joined, exactly what
+//! was published, message by message and byte by byte.
+//!
+//! I-20, after healing: within a bound of virtual time every subscriber hears something new from
+//! every publisher of its stream.
+//!
+//! I-24, after closing: counters, log files and mapped bytes of every driver are as they were when
+//! it began.
 //!
 //! One seed in eight also corrupts datagrams. The protocol has no checksum of its own, so in such a
 //! world streams cannot be exact; it checks that nothing halts and that nothing is left behind.

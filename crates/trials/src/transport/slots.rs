@@ -13,8 +13,8 @@ use super::plan::{PublisherPlan, SubscriberPlan, index};
 
 /// A publication of either kind.
 enum Output {
-    Shared(Publication),
-    Exclusive(ExclusivePublication),
+    Shared(Box<Publication>),
+    Exclusive(Box<ExclusivePublication>),
 }
 
 enum Publishing {
@@ -130,12 +130,22 @@ impl PublisherSlot {
             }
             Publishing::AskedShared(pending) => match pending.poll() {
                 Ok(None) => return (0, Nanos::MAX),
-                answer => self.answered(answer.map(|it| it.map(Output::Shared)), ledger, rng, now),
+                answer => self.answered(
+                    answer.map(|it| it.map(|it| Output::Shared(Box::new(it)))),
+                    ledger,
+                    rng,
+                    now,
+                ),
             },
             Publishing::AskedExclusive(pending) => match pending.poll() {
                 Ok(None) => return (0, Nanos::MAX),
                 answer => {
-                    self.answered(answer.map(|it| it.map(Output::Exclusive)), ledger, rng, now);
+                    self.answered(
+                        answer.map(|it| it.map(|it| Output::Exclusive(Box::new(it)))),
+                        ledger,
+                        rng,
+                        now,
+                    );
                 }
             },
             Publishing::Open { next, .. } if now < *next => return (0, *next),
