@@ -71,6 +71,7 @@ pub(crate) fn start_driver(directory: &Path, loss: f64) -> Result<Driver, String
 }
 
 /// A publication of either kind.
+#[allow(clippy::large_enum_variant)] // One a test.
 pub(crate) enum Publisher {
     /// May have several publishers.
     Concurrent(Publication),

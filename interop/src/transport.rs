@@ -193,7 +193,7 @@ fn open(directory: &Path) -> Result<DriverDirectory, String> {
 
 fn system_counter(directory: &Path, counter: SystemCounter) -> Result<i64, String> {
     let found = open(directory)?.counters().records().find(|record| record.id.0 == counter.id());
-    found.map(|record| record.value).ok_or(format!("no counter {counter:?}"))
+    found.map(|record| record.value).ok_or_else(|| format!("no counter {counter:?}"))
 }
 
 /// With loss something must have been sent again.
