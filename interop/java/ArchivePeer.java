@@ -5,6 +5,7 @@ import io.aeron.Subscription;
 import io.aeron.archive.Archive;
 import io.aeron.archive.ArchiveThreadingMode;
 import io.aeron.archive.ArchivingMediaDriver;
+import io.aeron.archive.checksum.Checksums;
 import io.aeron.archive.client.AeronArchive;
 import io.aeron.archive.codecs.SourceLocation;
 import io.aeron.archive.status.RecordingPos;
@@ -26,6 +27,8 @@ final class ArchivePeer {
             .archiveDir(new File(peer.text("archive-dir")))
             .threadingMode(ArchiveThreadingMode.SHARED)
             .segmentFileLength((int) peer.number("segment-length", 1 << 20))
+            .recordChecksum(Checksums.crc32())
+            .replayChecksum(Checksums.crc32())
             .controlChannel(peer.text("control"))
             .replicationChannel("aeron:udp?endpoint=localhost:0");
         try (ArchivingMediaDriver node = ArchivingMediaDriver.launch(
@@ -38,7 +41,7 @@ final class ArchivePeer {
         return AeronArchive.connect(new AeronArchive.Context()
             .aeron(aeron)
             .controlRequestChannel(peer.text("control"))
-            .controlResponseChannel("aeron:udp?endpoint=localhost:0"));
+            .controlResponseChannel(peer.text("response", "aeron:udp?endpoint=localhost:0")));
     }
 
     /** Records messages that it publishes itself, and prints the id of the recording. */

@@ -46,6 +46,15 @@ impl Java {
         Ok(Self { class_path: format!("{}:{}", show(&jar), show(&classes)) })
     }
 
+    /// Runs a program of the genuine jar to its end, and returns what it printed.
+    ///
+    /// # Errors
+    /// It could not be run, or failed; with all that it printed.
+    pub(crate) fn run(&self, class: &str, arguments: &[&str]) -> Result<String, String> {
+        let own = ["-cp", &self.class_path, class];
+        run("java", &[OPENS.as_slice(), &own, arguments].concat())
+    }
+
     /// Starts a role of `Peer` with its options.
     ///
     /// # Errors

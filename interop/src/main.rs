@@ -6,9 +6,11 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // A test runner reports on its standard output.
 
+mod archive;
 mod content;
 mod java;
 mod ours;
+mod ours_archive;
 mod transport;
 
 use std::path::PathBuf;
@@ -29,7 +31,8 @@ type Test = (&'static str, fn(&Setting) -> Result<String, String>);
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let chosen = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part));
-    let tests: Vec<&Test> = transport::TESTS.iter().filter(|(name, _)| chosen(name)).collect();
+    let all = transport::TESTS.iter().chain(archive::TESTS);
+    let tests: Vec<&Test> = all.filter(|(name, _)| chosen(name)).collect();
     // Shared memory, where the host has it: drivers live there.
     let memory = PathBuf::from("/dev/shm");
     let base = if memory.is_dir() { memory } else { std::env::temp_dir() };

@@ -111,6 +111,15 @@ impl Publisher {
         }
     }
 
+    /// Where it stands.
+    #[must_use]
+    pub(crate) fn position(&self) -> Position {
+        match self {
+            Self::Concurrent(publication) => publication.position(),
+            Self::Exclusive(publication) => publication.position(),
+        }
+    }
+
     /// Offers messages until all have gone out; `between` is called whenever one is refused.
     ///
     /// # Errors
@@ -147,7 +156,20 @@ impl Verifier {
     /// # Errors
     /// The driver refused.
     pub(crate) fn add(client: &Client, channel: &str, content: Content) -> Result<Self, String> {
-        let subscription = client.add_subscription(channel, STREAM).wait();
+        Self::add_on(client, channel, STREAM, content)
+    }
+
+    /// Adds it on a stream of its own.
+    ///
+    /// # Errors
+    /// The driver refused.
+    pub(crate) fn add_on(
+        client: &Client,
+        channel: &str,
+        stream: StreamId,
+        content: Content,
+    ) -> Result<Self, String> {
+        let subscription = client.add_subscription(channel, stream).wait();
         let subscription = subscription.map_err(|error| error.to_string())?;
         let (assembler, checker) = (FragmentAssembler::new(), Checker::new(content));
         Ok(Self { subscription, assembler, checker })

@@ -36,19 +36,23 @@ const FRAGMENTED: Content = Content { seed: 12, minimum: 8, maximum: 20_000 };
 const COUNT: u64 = 2_000;
 
 /// A channel that each test has for itself.
-enum Channel {
+pub(crate) enum Channel {
+    /// Within the driver.
     Ipc,
+    /// To a port of this host.
     Udp(u16),
 }
 
 impl Channel {
-    fn udp() -> Self {
+    /// A port that no other test has.
+    pub(crate) fn udp() -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         let of_process = u16::try_from(std::process::id() % 500).unwrap_or(0) * 20;
         Self::Udp(20_000 + of_process + NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn text(&self) -> String {
+    /// As it is written.
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::Ipc => "aeron:ipc".to_string(),
             Self::Udp(port) => format!("aeron:udp?endpoint=127.0.0.1:{port}"),
@@ -207,7 +211,10 @@ fn check_repairs(sender: &Path, receiver: &Path, loss: f64) -> Result<String, St
 }
 
 /// An orderly exchange leaves nothing in our driver's error log.
-fn check_errors(directory: &Path) -> Result<String, String> {
+///
+/// # Errors
+/// What it holds.
+pub(crate) fn check_errors(directory: &Path) -> Result<String, String> {
     let errors: Vec<String> = open(directory)?.errors().map(|error| error.text).collect();
     if errors.is_empty() { Ok("no errors".into()) } else { Err(errors.join("\n")) }
 }
