@@ -13,6 +13,7 @@ pub mod counters;
 pub mod directory;
 pub mod egress;
 pub mod ingress;
+pub mod log_archive;
 pub mod log_follower;
 pub mod log_publisher;
 pub mod mark_file;
@@ -23,5 +24,6 @@ pub mod persist;
 pub mod recording_log;
 pub mod services;
 pub mod snapshot;
+pub mod snapshot_archive;
 #[cfg(test)]
 mod testing;
