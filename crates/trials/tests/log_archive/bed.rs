@@ -88,9 +88,7 @@ impl Bed {
         let node = &mut self.nodes[node];
         let fault = node.log.next_fault();
         assert!(is_told, "nothing was told: {fault:?}");
-        if matches!(node.told[0], ArchiveInput::Failed) {
-            println!("fault: {fault:?}");
-        }
+        assert!(node.told[0] != ArchiveInput::Failed, "it failed: {fault:?}");
         node.told.remove(0)
     }
 
@@ -196,11 +194,7 @@ fn connect(world: &mut World, host: HostId, process: ProcessId) -> Client {
     panic!("no driver");
 }
 
-fn connect_archive(
-    world: &mut World,
-    host: HostId,
-    client: &mut Client,
-) -> ArchiveClient {
+fn connect_archive(world: &mut World, host: HostId, client: &mut Client) -> ArchiveClient {
     let config = archive_client::Config::default();
     let credentials = Box::new(NoCredentials);
     let mut connecting =
