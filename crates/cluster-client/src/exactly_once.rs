@@ -198,6 +198,12 @@ impl ExactlyOnce {
         self.numbered.waiting()
     }
 
+    /// How many messages have been sent in the open session and not been answered.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.numbered.in_flight()
+    }
+
     /// How many sessions were lost so far.
     #[must_use]
     pub const fn sessions_lost(&self) -> u64 {
