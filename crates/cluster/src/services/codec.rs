@@ -1,11 +1,20 @@
 //! Messages between the core and its services.
 
-use consensus::{ClusterSessionId, CorrelationId, ServiceAction, ServiceId, ServiceInput};
+use consensus::{
+    ClusterSessionId, Consensus, CorrelationId, ServiceAction, ServiceId, ServiceInput,
+};
+use runtime::Now;
 use wire::bytes::{DecodeError, EncodeError};
 use wire::cluster::Role;
 use wire::cluster::ingress::SessionMessageHeader;
-use wire::cluster::service::{JoinLog, ServiceTerminationPosition, ToModule, ToService};
+use wire::cluster::service::{
+    ClusterMember as WireMember, ClusterMembersExtendedResponse, ClusterMembersResponse, JoinLog,
+    ServiceTerminationPosition, ToModule, ToService,
+};
 use wire::position::Position;
+
+use super::MembersQuery;
+use crate::members::{self, ClusterMember};
 
 /// One message of the consensus module stream (105).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +107,64 @@ pub fn encode(
             ServiceTerminationPosition { log_position: position.0, ack_required }.into()
         }
     };
+    encode_into(&message, buffer)
+}
+
+/// Encodes the answer to a tool into `buffer`, which is cleared first. Nobody is passive.
+///
+/// # Errors
+/// An endpoint is too long.
+pub fn encode_members(
+    query: &MembersQuery,
+    core: &Consensus,
+    members: &[ClusterMember],
+    own: i32,
+    now: Now,
+    buffer: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    let correlation_id = query.correlation_id;
+    let leader_member_id = core.leader().map_or(-1, |leader| leader.0);
+    if !query.is_extended {
+        let active = members::to_text(members);
+        let message = ClusterMembersResponse {
+            correlation_id,
+            leader_member_id,
+            active_members: active.as_bytes(),
+            passive_followers: b"",
+        };
+        return encode_into(&message.into(), buffer);
+    }
+    let known: Vec<WireMember<'_>> =
+        members.iter().map(|member| with_last_word(member, core)).collect();
+    let message = ClusterMembersExtendedResponse {
+        correlation_id,
+        current_time_ns: now.mono.0,
+        leader_member_id,
+        member_id: own,
+        active_members: known.as_slice().into(),
+        passive_members: [].as_slice().into(),
+    };
+    encode_into(&message.into(), buffer)
+}
+
+/// A member with what it last said; -1 where it said nothing.
+fn with_last_word<'a>(member: &'a ClusterMember, core: &Consensus) -> WireMember<'a> {
+    let said = core.member_views().find(|(id, ..)| *id == member.id);
+    let (view, heard) = said.map_or((None, None), |(_, view, heard)| (view, heard));
+    WireMember {
+        leadership_term_id: view.map_or(-1, |(term, _)| term.0),
+        log_position: view.map_or(-1, |(_, position)| position.0),
+        time_of_last_append_ns: heard.map_or(-1, |heard| heard.0),
+        member_id: member.id.0,
+        ingress_endpoint: member.ingress.as_bytes(),
+        consensus_endpoint: member.consensus.as_bytes(),
+        log_endpoint: member.log.as_bytes(),
+        catchup_endpoint: member.catchup.as_bytes(),
+        archive_endpoint: member.archive.as_bytes(),
+    }
+}
+
+fn encode_into(message: &ToService<'_>, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
     buffer.clear();
     buffer.resize(message.encoded_length(), 0);
     message.encode(buffer).map(|_| ())
@@ -191,6 +258,35 @@ mod tests {
         encode(&action(Some(Position(128)), false), log, &mut buffer).unwrap();
         (join.max_log_position, join.role) = (128, Role::Follower);
         assert_eq!(ToService::decode(&buffer), Ok(Some(join.into())));
+    }
+
+    #[test]
+    fn a_tool_hears_of_every_member_and_of_what_it_last_said() {
+        let members = members::parse("0,a:1,a:2,a:3,a:0,a:5|1,b:1,b:2,b:3,b:0,b:5").unwrap();
+        let ids = members.iter().map(|member| member.id).collect();
+        let config = consensus::Config::new(consensus::MemberId(1), ids);
+        let empty = consensus::Recovery::empty();
+        let core = Consensus::new(config, &empty, 1, Now::default());
+        let mut buffer = Vec::new();
+        let mut answer = |is_extended| {
+            let query = MembersQuery { correlation_id: 8, is_extended };
+            encode_members(&query, &core, &members, 1, Now::default(), &mut buffer).unwrap();
+            buffer.clone()
+        };
+        let plain = answer(false);
+        let Ok(Some(ToService::ClusterMembersResponse(plain))) = ToService::decode(&plain) else {
+            panic!("another message");
+        };
+        assert_eq!((plain.correlation_id, plain.leader_member_id), (8, -1));
+        assert_eq!(plain.active_members, members::to_text(&members).as_bytes());
+        let extended = answer(true);
+        let Ok(Some(ToService::ClusterMembersExtendedResponse(extended))) =
+            ToService::decode(&extended)
+        else {
+            panic!("another message");
+        };
+        assert_eq!((extended.member_id, extended.active_members.len()), (1, 2));
+        assert_eq!(extended.passive_members.len(), 0);
     }
 
     #[test]
