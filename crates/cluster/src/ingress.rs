@@ -1,189 +1,260 @@
-//! What clients say, decoded for the core.
+//! The streams on which clients speak, and which image each session came by.
+//!
+//! They are closed when an election begins and opened when it is over: a client finds its new
+//! leader by a new image, so that none of its messages can be lost unnoticed in between.
 
-use consensus::{ClusterSessionId, CorrelationId, Ingress, LeadershipTermId};
-use wire::bytes::DecodeError;
-use wire::cluster::ingress::{Ingress as Wire, SessionMessageHeader};
+pub mod codec;
 
-/// One message of an ingress stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FromClient<'a> {
-    /// To be offered to [`consensus::Consensus::admit`], then appended.
-    Message {
-        /// The term that the client knows.
-        leadership_term_id: LeadershipTermId,
-        /// The session that it claims to be.
-        session: ClusterSessionId,
-        /// The application's bytes.
-        payload: &'a [u8],
-    },
-    /// For the core. An administrative request is not authorised yet, and a response channel is
-    /// as the client gave it.
-    Request(Ingress<'a>),
-}
+use std::collections::BTreeMap;
 
-/// Why a message of a client is recorded as an error and skipped.
+use client::{
+    Action, AddError, CorrelationId, FragmentAssembler, Handle, ImageEvent, Pending, Subscription,
+};
+use consensus::{ClientInput, ClusterSessionId};
+use runtime::{Nanos, Now};
+use wire::position::{SessionId, StreamId};
+
+use codec::{FromClient, IngressError};
+
+use crate::channels;
+use crate::config::{ChannelsConfig, Settings};
+
+/// When a subscription that the driver refused is asked for again: a name may resolve by then.
+const RETRY_INTERVAL: Nanos = Nanos::from_secs(1);
+/// Clients of this host.
+const IPC: &str = "aeron:ipc";
+
+/// What is recorded as an error; the member goes on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IngressError {
-    /// Bytes that are no message of a client.
-    #[error("a client sent what is no ingress: {0}")]
-    Undecodable(#[from] DecodeError),
-    /// A channel that is no text.
-    #[error("a client's response channel is no text")]
-    Channel,
+pub enum StreamError {
+    /// The driver refuses a subscription.
+    #[error("clients cannot be heard on {channel}: {cause}")]
+    Refused {
+        /// What was asked for.
+        channel: String,
+        /// The driver's reason.
+        cause: AddError,
+    },
+    /// See [`IngressError`].
+    #[error(transparent)]
+    Message(#[from] IngressError),
 }
 
-/// Decodes a message; `None` if its template is not of a client.
-///
-/// # Errors
-/// See [`IngressError`].
-pub fn decode(message: &[u8]) -> Result<Option<FromClient<'_>>, IngressError> {
-    let Some(decoded) = Wire::decode(message)? else { return Ok(None) };
-    let request = match decoded {
-        Wire::SessionMessageHeader(m) => {
-            return Ok(Some(FromClient::Message {
-                leadership_term_id: LeadershipTermId(m.leadership_term_id),
-                session: ClusterSessionId(m.cluster_session_id),
-                payload: SessionMessageHeader::payload(message),
-            }));
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is done with.
+    Done,
+    /// It is done with, and was of this open session.
+    Of(ClusterSessionId),
+    /// It cannot be taken now: leave it and what stands behind it.
+    Wait,
+}
+
+enum State {
+    Asked(Pending<Subscription>),
+    Open(Subscription),
+    Refused { again_at: Nanos },
+}
+
+/// One subscription with its images.
+struct Stream {
+    channel: String,
+    state: State,
+    /// Of this stream alone: another may have an image of the same transport session.
+    assembler: FragmentAssembler,
+    images: Vec<(SessionId, CorrelationId)>,
+}
+
+/// All that clients say. Nothing here blocks.
+pub struct Ingress {
+    handle: Handle,
+    stream_id: StreamId,
+    channel: String,
+    is_shared: bool,
+    is_ipc_allowed: bool,
+    streams: Vec<Stream>,
+    links: BTreeMap<ClusterSessionId, CorrelationId>,
+}
+
+impl Ingress {
+    /// Closed.
+    #[must_use]
+    pub fn new(handle: &Handle, settings: &Settings, config: &ChannelsConfig) -> Self {
+        let channel = channels::ingress_subscription(&settings.ingress, &settings.own);
+        Self {
+            handle: handle.clone(),
+            stream_id: StreamId(config.ingress_stream_id),
+            channel: channel.to_string(),
+            is_shared: channels::is_ingress_shared(&settings.ingress),
+            is_ipc_allowed: config.ingress_ipc_allowed && !settings.ingress.is_ipc(),
+            streams: Vec::new(),
+            links: BTreeMap::new(),
         }
-        Wire::SessionConnectRequest(m) => Ingress::Connect {
-            correlation_id: CorrelationId(m.correlation_id),
-            response_stream_id: m.response_stream_id,
-            version: m.version.0,
-            response_channel: std::str::from_utf8(m.response_channel)
-                .map_err(|_| IngressError::Channel)?,
-            credentials: m.encoded_credentials,
-        },
-        Wire::SessionCloseRequest(m) => Ingress::Close {
-            leadership_term_id: LeadershipTermId(m.leadership_term_id),
-            session: ClusterSessionId(m.cluster_session_id),
-        },
-        Wire::SessionKeepAlive(m) => Ingress::KeepAlive {
-            leadership_term_id: LeadershipTermId(m.leadership_term_id),
-            session: ClusterSessionId(m.cluster_session_id),
-        },
-        Wire::ChallengeResponse(m) => Ingress::ChallengeResponse {
-            correlation_id: CorrelationId(m.correlation_id),
-            session: ClusterSessionId(m.cluster_session_id),
-            credentials: m.encoded_credentials,
-        },
-        Wire::AdminRequest(m) => Ingress::Admin {
-            leadership_term_id: LeadershipTermId(m.leadership_term_id),
-            session: ClusterSessionId(m.cluster_session_id),
-            correlation_id: CorrelationId(m.correlation_id),
-            request_type: m.request_type.code(),
-            is_authorised: false,
-        },
-    };
-    Ok(Some(FromClient::Request(request)))
+    }
+
+    /// Whether it was opened and not closed since.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        !self.streams.is_empty()
+    }
+
+    /// Opens what a member in service hears: a follower its own endpoint, to say who leads; the
+    /// leader also what the members share, and its own host.
+    pub fn open(&mut self, is_leader: bool) {
+        if self.is_open() {
+            return;
+        }
+        if is_leader || !self.is_shared {
+            self.ask(self.channel.clone());
+        }
+        if is_leader && self.is_ipc_allowed {
+            self.ask(IPC.to_string());
+        }
+    }
+
+    fn ask(&mut self, channel: String) {
+        let state = State::Asked(self.handle.add_subscription(&channel, self.stream_id));
+        let (assembler, images) = (FragmentAssembler::new(), Vec::new());
+        self.streams.push(Stream { channel, state, assembler, images });
+    }
+
+    /// Lets every image go. Sessions outlive it: their clients find the leader anew.
+    pub fn close(&mut self) {
+        self.streams.clear();
+        self.links.clear();
+    }
+
+    /// Takes in subscriptions and images that have come, and tells of sessions whose image has
+    /// gone. Returns when something is to be asked for again.
+    pub fn advance(
+        &mut self,
+        now: Now,
+        mut on_input: impl FnMut(ClientInput),
+        mut on_error: impl FnMut(StreamError),
+    ) -> Nanos {
+        let mut due = Nanos::MAX;
+        for stream in &mut self.streams {
+            match &mut stream.state {
+                State::Asked(pending) => match pending.poll() {
+                    Ok(None) => {}
+                    Ok(Some(subscription)) => stream.state = State::Open(subscription),
+                    Err(cause) => {
+                        let channel = stream.channel.clone();
+                        on_error(StreamError::Refused { channel, cause });
+                        stream.state = State::Refused { again_at: now.mono + RETRY_INTERVAL };
+                    }
+                },
+                State::Refused { again_at } if now.mono >= *again_at => {
+                    let asked = self.handle.add_subscription(&stream.channel, self.stream_id);
+                    stream.state = State::Asked(asked);
+                }
+                State::Refused { again_at } => due = due.min(*again_at),
+                State::Open(_) => {}
+            }
+            stream.follow_images(|image| {
+                self.links.retain(|&session, link| {
+                    if *link == image {
+                        on_input(ClientInput::IngressLost(session));
+                    }
+                    *link != image
+                });
+            });
+        }
+        due
+    }
+
+    /// Hands over what clients said, at most `limit` fragments of each stream; returns how many.
+    pub fn receive(
+        &mut self,
+        limit: usize,
+        mut on_message: impl FnMut(FromClient<'_>) -> Taken,
+        mut on_error: impl FnMut(StreamError),
+    ) -> usize {
+        let mut count = 0;
+        let links = &mut self.links;
+        for stream in &mut self.streams {
+            let State::Open(subscription) = &mut stream.state else { continue };
+            let (assembler, images) = (&mut stream.assembler, &stream.images);
+            count += subscription.controlled_poll(limit, |fragment| {
+                assembler.on_fragment_controlled(fragment, |message| {
+                    let taken = match codec::decode(message.payload()) {
+                        Ok(Some(decoded)) => on_message(decoded),
+                        Ok(None) => Taken::Done,
+                        Err(error) => {
+                            on_error(error.into());
+                            Taken::Done
+                        }
+                    };
+                    match taken {
+                        Taken::Done => {}
+                        Taken::Of(session) => link(links, session, images, message.session_id()),
+                        Taken::Wait => return Action::Abort,
+                    }
+                    Action::Continue
+                })
+            });
+        }
+        count
+    }
+
+    /// Forgets a session that is over.
+    pub fn forget(&mut self, session: ClusterSessionId) {
+        self.links.remove(&session);
+    }
+}
+
+/// A session stays with the image of its first message: it ends with it.
+fn link(
+    links: &mut BTreeMap<ClusterSessionId, CorrelationId>,
+    session: ClusterSessionId,
+    images: &[(SessionId, CorrelationId)],
+    transport: SessionId,
+) {
+    if links.contains_key(&session) {
+        return;
+    }
+    if let Some((_, image)) = images.iter().rev().find(|(id, _)| *id == transport) {
+        links.insert(session, *image);
+    }
+}
+
+impl Stream {
+    fn follow_images(&mut self, mut on_gone: impl FnMut(CorrelationId)) {
+        let State::Open(subscription) = &mut self.state else { return };
+        let (images, assembler) = (&mut self.images, &mut self.assembler);
+        subscription.poll_image_events(|event| match event {
+            ImageEvent::Available(image) => {
+                images.push((image.session_id(), image.correlation_id()));
+            }
+            ImageEvent::Unavailable(image) => {
+                let gone = image.correlation_id();
+                images.retain(|(_, id)| *id != gone);
+                assembler.remove(image.session_id());
+                on_gone(gone);
+            }
+        });
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use wire::bytes::SemanticVersion;
-    use wire::cluster::ingress::{
-        AdminRequest, AdminRequestType, ChallengeResponse, SessionCloseRequest,
-        SessionConnectRequest, SessionKeepAlive,
-    };
-    use wire::message::Message;
-
     use super::*;
 
-    const TERM: LeadershipTermId = LeadershipTermId(4);
-    const SESSION: ClusterSessionId = ClusterSessionId(8);
-
-    fn decoded<'a>(message: &impl Message<'a>, read: impl FnOnce(FromClient<'_>)) {
-        let mut buffer = vec![0; message.encoded_length()];
-        message.encode(&mut buffer).unwrap();
-        read(decode(&buffer).unwrap().unwrap());
-    }
-
-    fn connect(response_channel: &[u8]) -> SessionConnectRequest<'_> {
-        SessionConnectRequest {
-            correlation_id: 5,
-            response_stream_id: 102,
-            version: SemanticVersion::new(0, 3, 0),
-            response_channel,
-            encoded_credentials: b"key",
-            client_info: b"name=x",
-        }
-    }
-
     #[test]
-    fn a_session_message_is_told_apart_with_its_payload() {
-        let header =
-            SessionMessageHeader { leadership_term_id: 4, cluster_session_id: 8, timestamp: 0 };
-        let mut buffer = [9; 35];
-        header.encode(&mut buffer).unwrap();
-        let message =
-            FromClient::Message { leadership_term_id: TERM, session: SESSION, payload: &[9, 9, 9] };
-        assert_eq!(decode(&buffer), Ok(Some(message)));
-    }
-
-    #[test]
-    fn every_request_reaches_the_core_with_its_fields() {
-        decoded(&connect(b"aeron:ipc"), |request| {
-            let expected = Ingress::Connect {
-                correlation_id: CorrelationId(5),
-                response_stream_id: 102,
-                version: 768,
-                response_channel: "aeron:ipc",
-                credentials: b"key",
-            };
-            assert_eq!(request, FromClient::Request(expected));
-        });
-        let (leadership_term_id, cluster_session_id) = (TERM.0, SESSION.0);
-        decoded(&SessionCloseRequest { leadership_term_id, cluster_session_id }, |request| {
-            let expected = Ingress::Close { leadership_term_id: TERM, session: SESSION };
-            assert_eq!(request, FromClient::Request(expected));
-        });
-        decoded(&SessionKeepAlive { leadership_term_id, cluster_session_id }, |request| {
-            let expected = Ingress::KeepAlive { leadership_term_id: TERM, session: SESSION };
-            assert_eq!(request, FromClient::Request(expected));
-        });
-        let answer =
-            ChallengeResponse { correlation_id: 6, cluster_session_id, encoded_credentials: b"c" };
-        decoded(&answer, |request| {
-            let expected = Ingress::ChallengeResponse {
-                correlation_id: CorrelationId(6),
-                session: SESSION,
-                credentials: b"c",
-            };
-            assert_eq!(request, FromClient::Request(expected));
-        });
-    }
-
-    #[test]
-    fn an_administrative_request_is_not_authorised_by_decoding_it() {
-        let request = AdminRequest {
-            leadership_term_id: TERM.0,
-            cluster_session_id: SESSION.0,
-            correlation_id: 7,
-            request_type: AdminRequestType::Snapshot,
-            payload: b"",
-        };
-        decoded(&request, |request| {
-            let expected = Ingress::Admin {
-                leadership_term_id: TERM,
-                session: SESSION,
-                correlation_id: CorrelationId(7),
-                request_type: 0,
-                is_authorised: false,
-            };
-            assert_eq!(request, FromClient::Request(expected));
-        });
-    }
-
-    #[test]
-    fn nonsense_is_an_error_and_what_is_not_for_us_is_skipped() {
-        assert!(matches!(decode(&[1, 2, 3]), Err(IngressError::Undecodable(_))));
-        let mut buffer = vec![0; 256];
-        connect(&[0xFF, 0xFE]).encode(&mut buffer).unwrap();
-        assert_eq!(decode(&buffer), Err(IngressError::Channel));
-        buffer[2] = 50;
-        assert_eq!(decode(&buffer), Ok(None));
-        buffer[4] = 7;
-        let cause = DecodeError::OtherSchema { expected: 111, actual: 7 };
-        assert_eq!(decode(&buffer), Err(IngressError::Undecodable(cause)));
+    fn a_session_stays_with_its_first_image() {
+        let session = ClusterSessionId(4);
+        let images = [
+            (SessionId(7), CorrelationId(70)),
+            (SessionId(8), CorrelationId(80)),
+            (SessionId(7), CorrelationId(71)),
+        ];
+        let mut links = BTreeMap::new();
+        link(&mut links, session, &images, SessionId(9));
+        assert!(links.is_empty(), "an image that is not known");
+        link(&mut links, session, &images, SessionId(7));
+        assert_eq!(links.get(&session), Some(&CorrelationId(71)), "the newest of its name");
+        link(&mut links, session, &images, SessionId(8));
+        assert_eq!(links.get(&session), Some(&CorrelationId(71)));
     }
 }

@@ -12,12 +12,15 @@ pub mod config;
 pub mod counters;
 pub mod directory;
 pub mod egress;
+pub mod halt;
 pub mod ingress;
+mod launch;
 pub mod log_archive;
 pub mod log_follower;
 pub mod log_publisher;
 pub mod mark_file;
 pub mod members;
+mod module;
 pub mod node_state;
 pub mod peers;
 pub mod persist;
@@ -27,3 +30,5 @@ pub mod snapshot;
 pub mod snapshot_archive;
 #[cfg(test)]
 mod testing;
+
+pub use launch::{ConsensusModule, LaunchError, launch};

@@ -24,6 +24,14 @@ pub enum AppendError {
     Offer(#[from] OfferError),
 }
 
+impl AppendError {
+    /// Whether only this message can never be appended; the next one can.
+    #[must_use]
+    pub const fn is_of_message(&self) -> bool {
+        matches!(self, Self::Encode(_) | Self::Offer(OfferError::MessageTooLong { .. }))
+    }
+}
+
 /// The log while this member leads. Owned by the agent.
 pub struct LogPublisher {
     publication: ExclusivePublication,

@@ -105,7 +105,7 @@ impl Peers {
             subscription,
             assembler: FragmentAssembler::new(),
             links: others.map(link).collect(),
-            buffer: vec![0; 512],
+            buffer: vec![0; 2048],
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use consensus::{Outcome, Persist, RecordingId, SnapshotEntry};
 use runtime::background::{Background, Job, Outcome as JobOutcome, Ticket};
-use runtime::files::SyncKind;
+use runtime::files::{File, SyncKind};
 use runtime::{Now, Ports};
 
 use crate::node_state::NodeState;
@@ -27,6 +28,9 @@ enum State {
     Idle,
     Syncing(Ticket),
     Durable,
+    /// The name of the log's recording.
+    Binding(Ticket),
+    Bound,
 }
 
 /// A record could not be made durable: the node must end, since it cannot keep its word.
@@ -70,11 +74,7 @@ impl Persister {
     ) -> Result<Outcome, PersistError> {
         if self.state == State::Idle {
             let file = self.write(now, record, recording_id, timestamp)?;
-            let directories =
-                if self.is_directory_synced { vec![] } else { vec![self.directory.clone()] };
-            let (files, sync) = (vec![file], SyncKind::All);
-            let ticket = self.background.submit(Job::Sync { files, sync, directories });
-            self.state = State::Syncing(ticket);
+            self.state = State::Syncing(self.sync(file));
         }
         self.poll()?;
         if self.state == State::Durable {
@@ -84,21 +84,58 @@ impl Persister {
         Ok(Outcome::BackPressured)
     }
 
+    /// Names the recording of the log in terms that were recorded before it was there:
+    /// [`Outcome::Done`] when there are none, or none any more. Until then nothing of the
+    /// recording may count. Between records only.
+    ///
+    /// # Errors
+    /// See [`PersistError`].
+    pub fn bind(&mut self, recording_id: Option<RecordingId>) -> Result<Outcome, PersistError> {
+        if self.state == State::Idle {
+            let Some(id) = recording_id.filter(|_| self.recording_log.is_unbound()) else {
+                return Ok(Outcome::Done);
+            };
+            self.recording_log.bind(id)?;
+            self.state = {
+                let file = self.recording_log.file().clone();
+                State::Binding(self.sync(file))
+            };
+        }
+        self.poll()?;
+        if self.state == State::Bound {
+            self.state = State::Idle;
+            return Ok(Outcome::Done);
+        }
+        let is_binding = matches!(self.state, State::Binding(_));
+        // A record under way is of a term that is there already, or binds nothing.
+        let waits = is_binding || (recording_id.is_some() && self.recording_log.is_unbound());
+        Ok(if waits { Outcome::BackPressured } else { Outcome::Done })
+    }
+
+    fn sync(&mut self, file: Arc<dyn File>) -> Ticket {
+        let directories =
+            if self.is_directory_synced { vec![] } else { vec![self.directory.clone()] };
+        self.background.submit(Job::Sync { files: vec![file], sync: SyncKind::All, directories })
+    }
+
     fn poll(&mut self) -> Result<(), PersistError> {
         let mut failure = None;
         let state = &mut self.state;
         self.background.poll(&mut |ticket, outcome| {
-            if *state == State::Syncing(ticket) {
-                match outcome {
-                    JobOutcome::Failed(error) => failure = Some(error),
-                    _ => *state = State::Durable,
-                }
+            let durable = match *state {
+                State::Syncing(awaited) if awaited == ticket => State::Durable,
+                State::Binding(awaited) if awaited == ticket => State::Bound,
+                _ => return,
+            };
+            match outcome {
+                JobOutcome::Failed(error) => failure = Some(error),
+                _ => *state = durable,
             }
         });
         if let Some(error) = failure {
             return Err(error.into());
         }
-        self.is_directory_synced |= self.state == State::Durable;
+        self.is_directory_synced |= matches!(self.state, State::Durable | State::Bound);
         Ok(())
     }
 
@@ -108,7 +145,7 @@ impl Persister {
         record: &Persist,
         recording_id: RecordingId,
         timestamp: i64,
-    ) -> io::Result<std::sync::Arc<dyn runtime::files::File>> {
+    ) -> io::Result<Arc<dyn File>> {
         let log = &mut self.recording_log;
         match *record {
             Persist::CandidateTerm { term, log_position } => {
@@ -181,6 +218,34 @@ mod tests {
         world.run_for(Nanos::from_millis(5));
         assert_eq!(perform(&mut persister), Outcome::Done);
         assert_eq!(perform(&mut persister), Outcome::BackPressured, "the next record");
+    }
+
+    #[test]
+    fn the_recording_is_named_once_it_is_there_and_counts_when_that_is_durable() {
+        let (mut world, process) = world();
+        world.set_background_delay(Nanos::from_millis(2), Nanos::from_millis(2));
+        let mut persister = persister(&world, process);
+        let (term, base) = (LeadershipTermId(0), Position(0));
+        let record = Persist::Term { term, base, gap_from: term };
+        let nobody = RecordingId(-1);
+        while persister.perform(Now::default(), &record, nobody, 0).unwrap() != Outcome::Done {
+            world.run_for(Nanos::from_millis(1));
+        }
+        assert_eq!(persister.bind(None).unwrap(), Outcome::Done, "no recording yet");
+        assert_eq!(persister.recording_log().recording_id(), None);
+        let id = RecordingId(7);
+        assert_eq!(persister.bind(Some(id)).unwrap(), Outcome::BackPressured);
+        let vote = Persist::CandidateTerm { term, log_position: base };
+        let other = persister.perform(Now::default(), &vote, id, 0).unwrap();
+        assert_eq!(other, Outcome::BackPressured, "one at a time");
+        while persister.bind(Some(id)).unwrap() != Outcome::Done {
+            world.run_for(Nanos::from_millis(1));
+        }
+        assert_eq!(persister.bind(Some(id)).unwrap(), Outcome::Done);
+        drop(persister);
+        let files = world.ports(process).files;
+        let again = RecordingLog::open(&*files, Path::new("/cluster")).unwrap();
+        assert_eq!((again.recording_id(), again.is_unbound()), (Some(id), false));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use runtime::files::{File, Files, read_exact_at, write_all_at};
 use wire::bytes::Reader;
 use wire::cluster::recording_log::{
     ENTRY_ALIGNMENT, ENTRY_LENGTH_MAX, ENTRY_TYPE_OFFSET, ENTRY_TYPE_REMOVED, Entry, EntryKind,
-    LOG_POSITION_OFFSET,
+    LOG_POSITION_OFFSET, RECORDING_ID_OFFSET,
 };
 use wire::position::Position;
 
@@ -36,6 +36,10 @@ pub struct RecordingLog {
     end: u64,
     is_new: bool,
 }
+
+/// In place of a recording that is not there yet: the first term of a new log is recorded on entry,
+/// before anything is published that could be recorded (rule L1).
+const UNBOUND: RecordingId = RecordingId(-1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Term {
@@ -118,7 +122,28 @@ impl RecordingLog {
     /// The recording of the log, if a term names it.
     #[must_use]
     pub fn recording_id(&self) -> Option<RecordingId> {
-        self.terms.last().map(|term| term.recording_id)
+        self.terms.iter().map(|term| term.recording_id).find(|&id| id != UNBOUND)
+    }
+
+    /// Whether a term was recorded before the log had a recording: see [`RecordingLog::bind`].
+    #[must_use]
+    pub fn is_unbound(&self) -> bool {
+        self.terms.iter().any(|term| term.recording_id == UNBOUND)
+    }
+
+    /// Names the recording of the log in every term that stands for it without a name. Durable
+    /// only after a sync; nothing of the recording may count before. A crash in between leaves
+    /// the log without a recording, and a recording in which nothing counts.
+    ///
+    /// # Errors
+    /// The host refuses.
+    pub fn bind(&mut self, recording_id: RecordingId) -> io::Result<()> {
+        for term in self.terms.iter_mut().filter(|term| term.recording_id == UNBOUND) {
+            let at = term.offset + RECORDING_ID_OFFSET as u64;
+            write_all_at(&*self.file, &recording_id.0.to_le_bytes(), at)?;
+            term.recording_id = recording_id;
+        }
+        Ok(())
     }
 
     /// Writes the entry of `term` at `base`, then those of the gap before it, from `gap_from` on,
@@ -290,10 +315,10 @@ impl RecordingLog {
     }
 
     fn check(&self) -> Result<(), RecordingLogError> {
-        let Some(first) = self.terms.first() else { return Ok(()) };
+        let bound = self.recording_id().unwrap_or(UNBOUND);
         for (index, term) in self.terms.iter().enumerate() {
-            if term.recording_id != first.recording_id {
-                let (one, other) = (first.recording_id.0, term.recording_id.0);
+            if term.recording_id != bound && term.recording_id != UNBOUND {
+                let (one, other) = (bound.0, term.recording_id.0);
                 return Err(RecordingLogError::TwoRecordings(one, other));
             }
             let is_double = |other: &Term| other.record.term == term.record.term;

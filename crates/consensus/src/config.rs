@@ -29,6 +29,16 @@ impl TimeUnit {
         }
     }
 
+    /// Nanoseconds in one unit.
+    #[must_use]
+    pub const fn in_nanos(self) -> i64 {
+        match self {
+            Self::Millis => 1_000_000,
+            Self::Micros => 1_000,
+            Self::Nanos => 1,
+        }
+    }
+
     /// The code of the wire (cluster specification 1.2, ClusterTimeUnit).
     #[must_use]
     pub const fn code(self) -> i32 {

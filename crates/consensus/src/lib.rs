@@ -563,6 +563,25 @@ impl Consensus {
         self.ctx.catchup_endpoints.get(&member).map(alloc::string::String::as_str)
     }
 
+    /// The session that was taken last, with the highest id: after a connect request, its own if it
+    /// was not there before.
+    #[must_use]
+    pub fn newest_session(&self) -> Option<ClusterSessionId> {
+        self.ctx.sessions.newest()
+    }
+
+    /// When the next timer is due, in units of the cluster's time.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<i64> {
+        self.ctx.timers.next()
+    }
+
+    /// Whether every record that was asked for is durable.
+    #[must_use]
+    pub fn is_persisted(&self) -> bool {
+        self.ctx.out.is_persisted()
+    }
+
     /// Principal of a session, as its authenticator gave it; for authorisation.
     #[must_use]
     pub fn principal(&self, session: ClusterSessionId) -> Option<&[u8]> {

@@ -183,6 +183,10 @@ impl Sessions {
         self.sessions.get(&id)
     }
 
+    pub(crate) fn newest(&self) -> Option<ClusterSessionId> {
+        self.sessions.last_key_value().map(|(&id, _)| id)
+    }
+
     pub(crate) fn is_open(&self, id: ClusterSessionId) -> bool {
         self.sessions.get(&id).is_some_and(|session| session.stage == Stage::Open)
     }

@@ -49,6 +49,11 @@ impl Timers {
         self.order.first().filter(|(deadline, _)| *deadline <= time).map(|&(_, id)| id)
     }
 
+    /// The earliest deadline.
+    pub(crate) fn next(&self) -> Option<i64> {
+        self.order.first().map(|&(deadline, _)| deadline)
+    }
+
     /// The leader appended the event of `id`.
     pub(crate) fn appended(&mut self, id: CorrelationId, position: Position) {
         self.cancel(id);

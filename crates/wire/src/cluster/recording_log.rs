@@ -24,6 +24,8 @@ pub const ENTRY_ALIGNMENT: usize = 64;
 pub const ENTRY_LENGTH_MAX: usize = 4096;
 /// Longest archive endpoint of an entry, in bytes.
 pub const ENDPOINT_LENGTH_MAX: usize = ENTRY_LENGTH_MAX - BLOCK_LENGTH - 4;
+/// Where an entry names its recording: changed once, when the log's first recording begins.
+pub const RECORDING_ID_OFFSET: usize = offset(EntryBlock::FIELDS, "recording_id");
 /// Offset in an entry of its log position: 8 bytes are written there to close a term.
 pub const LOG_POSITION_OFFSET: usize = offset(EntryBlock::FIELDS, "log_position");
 /// Offset in an entry of its type: 4 bytes are written there to invalidate or remove an entry.

@@ -1,0 +1,568 @@
+//! The module in its duty cycle: what happened goes into the core, what the core asks for is done.
+//!
+//! ```text
+//! archive, services, members, clients, operator --inputs--> core --actions--> the same, and files
+//! ```
+//! The order of a pass is the contract of [`consensus`]: inputs, one tick, then the queues.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use client::{AddError, Client, Counter, Pending};
+use consensus::{
+    Admit, CatchupPosition, ClientAction, ClusterSessionId, Consensus, ElectionState,
+    Ingress as Request, Input, ModuleState, Outcome, PeerAction, PeerMessage, RecordingId,
+};
+use memory::error_log::ErrorLog;
+use runtime::duty_cycle::StallTracker;
+use runtime::files::FileLock;
+use runtime::{Halt, Nanos, Now, Work};
+
+use crate::authentication::{Authenticator, Verdict};
+use crate::channels;
+use crate::config::{Config, Settings};
+use crate::counters::{Gauge, Gauges};
+use crate::egress::Egress;
+use crate::halt;
+use crate::ingress::codec::FromClient;
+use crate::ingress::{Ingress, Taken};
+use crate::log_archive::{LogArchive, Wanted};
+use crate::log_follower::At;
+use crate::log_publisher::LogPublisher;
+use crate::mark_file::MarkFile;
+use crate::peers::Peers;
+use crate::persist::Persister;
+use crate::services::Services;
+use crate::services::codec::LogSource;
+use crate::snapshot::{self, Provenance};
+
+/// How often time alone is looked at: waits of consensus are many times longer.
+const TICK: Nanos = Nanos::from_millis(5);
+/// How long the last records may take when the module ends.
+const ENDING_TIMEOUT: Nanos = Nanos::from_secs(1);
+
+/// All that a running module owns.
+pub(crate) struct Module {
+    pub(crate) client: Client,
+    pub(crate) config: Config,
+    pub(crate) settings: Settings,
+    pub(crate) core: Consensus,
+    pub(crate) log: LogArchive,
+    pub(crate) services: Services,
+    pub(crate) peers: Peers,
+    pub(crate) egress: Egress,
+    pub(crate) ingress: Ingress,
+    pub(crate) gauges: Gauges,
+    pub(crate) recovery: Recovery,
+    pub(crate) persister: Persister,
+    pub(crate) authenticator: Box<dyn Authenticator>,
+    pub(crate) mark: MarkFile,
+    pub(crate) _lock: Box<dyn FileLock>,
+    pub(crate) errors: ErrorLog,
+    pub(crate) stalls: StallTracker,
+    pub(crate) state: State,
+}
+
+/// What a pass leaves to the next.
+pub(crate) struct State {
+    /// Sessions about which the authenticator has not decided.
+    undecided: BTreeSet<ClusterSessionId>,
+    verdicts: Vec<(ClusterSessionId, Verdict)>,
+    /// What went wrong without ending anything, for the error log.
+    findings: Vec<String>,
+    /// What the archive told, while the name of the recording becomes durable.
+    held: VecDeque<Input<'static>>,
+    snapshot_began: Option<Nanos>,
+    ends_at: Option<Nanos>,
+}
+
+impl State {
+    pub(crate) const fn new() -> Self {
+        Self {
+            undecided: BTreeSet::new(),
+            verdicts: Vec::new(),
+            findings: Vec::new(),
+            held: VecDeque::new(),
+            snapshot_began: None,
+            ends_at: None,
+        }
+    }
+}
+
+/// The counter in whose key services find what they start from, until all have started.
+pub(crate) enum Recovery {
+    Asked(Pending<Counter>),
+    Shown { _counter: Counter },
+    Over,
+}
+
+impl Recovery {
+    fn advance(&mut self, core: &Consensus) -> Result<(), AddError> {
+        if let Self::Asked(pending) = self
+            && let Some(counter) = pending.poll()?
+        {
+            *self = Self::Shown { _counter: counter };
+        }
+        if core.module_state() != ModuleState::Init {
+            *self = Self::Over;
+        }
+        Ok(())
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> Halt {
+    Halt::Failed(error.to_string())
+}
+
+impl Module {
+    /// One pass.
+    pub(crate) fn do_work(&mut self, now: Now) -> Result<Work, Halt> {
+        let work = self.client.do_work(now).map_err(failed)?;
+        let mut work = work.due(self.mark.beat(now)).due(now.mono + TICK);
+        self.measure(now);
+        self.recovery.advance(&self.core).map_err(failed)?;
+        if self.core.halted().is_none() {
+            work = work.and(self.hear(now)?);
+            work = work.and(self.hear_clients(now)?);
+            work = work.and(Work::done(self.read_log(now)?));
+            self.core.handle(now, Input::Tick);
+        }
+        work = work.and(Work::done(self.act(now)?)).due(self.next_timer(now));
+        self.gauges.show(&self.core);
+        self.tell_findings(now);
+        self.check_end(now)?;
+        Ok(work)
+    }
+
+    /// What archive, services, members and the operator have to say.
+    fn hear(&mut self, now: Now) -> Result<Work, Halt> {
+        let Self { core, log, services, peers, gauges, state, persister, .. } = self;
+        let (findings, held) = (&mut state.findings, &mut state.held);
+        let mut work = log.poll(now, |input| held.push_back(input));
+        if persister.bind(log.recording_id()).map_err(failed)? == Outcome::Done {
+            held.drain(..).for_each(|input| core.handle(now, input));
+        }
+        while let Some(fault) = log.next_fault() {
+            findings.push(fault.to_string());
+        }
+        let heard = services.receive(
+            |input| core.handle(now, Input::Service(input)),
+            |error| findings.push(error.to_string()),
+        );
+        work = work.and(Work::done(heard));
+        work = work.due(services.watch(now, |input| core.handle(now, Input::Service(input))));
+        peers.advance(now, |error| findings.push(error.to_string()));
+        let heard = peers.receive(
+            |message| core.handle(now, Input::Peer(message)),
+            |error| findings.push(error.to_string()),
+        );
+        work = work.and(Work::done(heard));
+        if let Some(request) = gauges.take_request() {
+            core.handle(now, Input::Control(request));
+            work = work.and(Work::done(1));
+        }
+        Ok(work)
+    }
+
+    /// What clients have to say, while this member is in service.
+    fn hear_clients(&mut self, now: Now) -> Result<Work, Halt> {
+        let Self { core, egress, ingress, state, .. } = self;
+        egress.advance(|input| core.handle(now, Input::Client(input)));
+        let authenticator = &mut *self.authenticator;
+        state.undecided.retain(|&session| {
+            let verdict = authenticator.poll(session, now);
+            if let Some(verdict) = verdict.for_core() {
+                core.handle(now, Input::Authenticated(session, verdict));
+            }
+            verdict == Verdict::Pending
+        });
+        if core.election_state() != ElectionState::Closed || core.halted().is_some() {
+            ingress.close();
+            return Ok(Work::NONE);
+        }
+        ingress.open(core.is_leading());
+        let findings = &mut state.findings;
+        let due = ingress.advance(
+            now,
+            |input| core.handle(now, Input::Client(input)),
+            |error| findings.push(error.to_string()),
+        );
+        let limit = usize::try_from(self.config.limits.ingress_fragment_limit).unwrap_or(1);
+        let mut failure = None;
+        let mut clients = Clients {
+            core,
+            log: self.log.publisher(),
+            authenticator,
+            settings: &self.settings,
+            is_ipc_allowed: self.config.channels.ingress_ipc_allowed,
+            findings: Vec::new(),
+        };
+        let count = ingress.receive(
+            limit,
+            |message| match clients.take(message, now) {
+                Ok(taken) => taken,
+                Err(error) => {
+                    failure = Some(error);
+                    Taken::Wait
+                }
+            },
+            |error| findings.push(error.to_string()),
+        );
+        let found = clients.findings;
+        findings.extend(found);
+        failure.map_or_else(|| Ok(Work::done(count).due(due)), Err)
+    }
+
+    /// What the log says, as far as the core allows.
+    fn read_log(&mut self, now: Now) -> Result<usize, Halt> {
+        let Some((image, follower)) = self.log.reader() else { return Ok(0) };
+        let limit = usize::try_from(self.config.limits.log_fragment_limit).unwrap_or(1);
+        let mut at = At { core: &mut self.core, now };
+        follower.poll(image, limit, &mut at).map_err(failed)
+    }
+
+    /// What the core asks for. Records come first: they hold back everything else.
+    fn act(&mut self, now: Now) -> Result<usize, Halt> {
+        let mut done = self.tell_peers(now)?;
+        done += self.tell_archive(now)?;
+        done += self.tell_services(now)?;
+        done += self.tell_clients(now);
+        done += self.append(now)?;
+        Ok(done)
+    }
+
+    fn tell_peers(&mut self, now: Now) -> Result<usize, Halt> {
+        let Self { core, persister, peers, log, state, settings, .. } = self;
+        let recording_id = log.recording_id().unwrap_or(RecordingId(-1));
+        let timestamp = settings.consensus.time_unit.from_nanos(now.epoch.0);
+        let mut failure = None;
+        let done = core.drain_peers(|action| match action {
+            PeerAction::Persist(record) => {
+                match persister.perform(now, record, recording_id, timestamp) {
+                    Ok(outcome) => outcome,
+                    Err(error) => {
+                        failure = Some(failed(error));
+                        Outcome::BackPressured
+                    }
+                }
+            }
+            PeerAction::Send { to, message } => {
+                let sent = match message {
+                    PeerMessage::CatchupPosition(position) => {
+                        with_endpoint(position, log.catchup_endpoint())
+                            .map_or(Ok(()), |message| peers.send(*to, &message))
+                    }
+                    other => peers.send(*to, other),
+                };
+                if let Err(error) = sent {
+                    state.findings.push(error.to_string());
+                }
+                Outcome::Done
+            }
+        });
+        failure.map_or(Ok(done), Err)
+    }
+
+    fn tell_archive(&mut self, now: Now) -> Result<usize, Halt> {
+        let Self { core, log, state, settings, .. } = self;
+        let mut failure = None;
+        let done = core.drain_archive(|action| match log.perform(action, now) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                failure = Some(failed(error));
+                Outcome::BackPressured
+            }
+        });
+        while let Some(wanted) = log.wants() {
+            match wanted {
+                Wanted::CatchupEndpoint(member) => {
+                    if let Some(endpoint) = core.catchup_endpoint(member) {
+                        log.give_catchup_endpoint(member, endpoint);
+                    }
+                }
+                Wanted::Snapshot { position, term } => {
+                    state.snapshot_began.get_or_insert(now.mono);
+                    let consensus::Config { time_unit, .. } = settings.consensus;
+                    let app_version = self.config.app_version;
+                    let from = Provenance { position, term, time_unit, app_version };
+                    log.begin_snapshot(snapshot::messages(core, from).map_err(failed)?, now);
+                }
+            }
+        }
+        failure.map_or(Ok(done), Err)
+    }
+
+    fn tell_services(&mut self, now: Now) -> Result<usize, Halt> {
+        let Self { core, services, log, settings, .. } = self;
+        let own = settings.own.id.0;
+        let mut failure = None;
+        let done = core.drain_services(|action| {
+            let (channel, stream_id) = log.log_source().unwrap_or_default();
+            let source = LogSource { member_id: own, channel: &channel, stream_id };
+            services.perform(action, source).unwrap_or_else(|error| {
+                failure = Some(failed(error));
+                Outcome::BackPressured
+            })
+        });
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        let answered = services.answer(core, &settings.members, own, now).map_err(failed)?;
+        Ok(done + answered)
+    }
+
+    fn tell_clients(&mut self, now: Now) -> usize {
+        let Self { core, egress, ingress, authenticator, state, .. } = self;
+        let done = core.drain_clients(|session, action| match action {
+            ClientAction::Connect { response_stream_id, response_channel } => {
+                egress.connect(session, response_channel, *response_stream_id);
+                Outcome::Done
+            }
+            ClientAction::Authenticate { credentials, is_challenge_response } => {
+                let verdict = if *is_challenge_response {
+                    authenticator.on_challenge_response(session, credentials, now)
+                } else {
+                    authenticator.on_connect(session, credentials, now)
+                };
+                if verdict == Verdict::Pending {
+                    state.undecided.insert(session);
+                } else {
+                    state.verdicts.push((session, verdict));
+                }
+                Outcome::Done
+            }
+            ClientAction::Disconnect => {
+                egress.disconnect(session);
+                ingress.forget(session);
+                state.undecided.remove(&session);
+                Outcome::Done
+            }
+            other => egress.send(session, other).unwrap_or_else(|error| {
+                state.findings.push(format!("a client cannot be told: {error}"));
+                Outcome::Done
+            }),
+        });
+        for (session, verdict) in state.verdicts.drain(..) {
+            if let Some(verdict) = verdict.for_core() {
+                core.handle(now, Input::Authenticated(session, verdict));
+            }
+        }
+        done
+    }
+
+    fn append(&mut self, now: Now) -> Result<usize, Halt> {
+        let Self { core, log, .. } = self;
+        let Some(publisher) = log.publisher() else { return Ok(0) };
+        let mut failure = None;
+        let done = core.drain_log(now, |action| {
+            publisher.append(action).unwrap_or_else(|error| {
+                failure = Some(failed(error));
+                Outcome::BackPressured
+            })
+        });
+        failure.map_or(Ok(done), Err)
+    }
+
+    /// When the next timer of a service is due, on the monotonic clock.
+    fn next_timer(&self, now: Now) -> Nanos {
+        if !self.core.is_leading() {
+            return Nanos::MAX;
+        }
+        let Some(deadline) = self.core.next_timer() else { return Nanos::MAX };
+        let unit = self.settings.consensus.time_unit;
+        let left = deadline.saturating_sub(unit.from_nanos(now.epoch.0)).max(0);
+        // A whole unit more than is left never comes too early.
+        let nanos = left.saturating_add(1).saturating_mul(unit.in_nanos());
+        Nanos(now.mono.0.saturating_add(nanos))
+    }
+
+    /// Cycles and snapshots that take long are counted.
+    fn measure(&mut self, now: Now) {
+        let stall = self.stalls.on_pass(now);
+        if let Some(longest) = stall.new_longest {
+            set(&mut self.gauges, Gauge::MaxCycleTime, longest.0);
+        }
+        if stall.exceeded {
+            add(&mut self.gauges, Gauge::CyclesExceeded, 1);
+        }
+        let is_amid = self.core.module_state() == ModuleState::Snapshot;
+        match self.state.snapshot_began {
+            None if is_amid => self.state.snapshot_began = Some(now.mono),
+            Some(began) if !is_amid => {
+                self.state.snapshot_began = None;
+                let took = now.mono - began;
+                let longest = self.gauges.get_mut(Gauge::MaxSnapshotDuration).map(|it| it.get());
+                if longest.is_some_and(|longest| took.0 > longest) {
+                    set(&mut self.gauges, Gauge::MaxSnapshotDuration, took.0);
+                }
+                if took > self.config.limits.total_snapshot_threshold {
+                    add(&mut self.gauges, Gauge::SnapshotsExceeded, 1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn tell_findings(&mut self, now: Now) {
+        for finding in self.state.findings.drain(..) {
+            // A full error log still counts.
+            let _ = self.errors.record(now.epoch_millis(), &finding);
+            add(&mut self.gauges, Gauge::Errors, 1);
+        }
+    }
+
+    /// Ends the module once the core has ended and its last records are durable.
+    fn check_end(&mut self, now: Now) -> Result<(), Halt> {
+        let Some(reason) = self.core.halted() else { return Ok(()) };
+        let ends_at = *self.state.ends_at.get_or_insert(now.mono + ENDING_TIMEOUT);
+        if !self.core.is_persisted() && now.mono < ends_at {
+            return Ok(());
+        }
+        if *reason == consensus::Halt::Terminated {
+            return Err(Halt::Terminated);
+        }
+        let text = halt::describe(reason);
+        let _ = self.errors.record(now.epoch_millis(), &text);
+        add(&mut self.gauges, Gauge::Errors, 1);
+        Err(Halt::Failed(text))
+    }
+
+    /// The orderly end: what others see of this module says so.
+    pub(crate) fn close(&mut self) {
+        set(&mut self.gauges, Gauge::ModuleState, ModuleState::Closed as i64);
+        self.mark.terminate();
+        self.client.close();
+    }
+}
+
+fn set(gauges: &mut Gauges, gauge: Gauge, value: i64) {
+    if let Some(counter) = gauges.get_mut(gauge) {
+        counter.set(value);
+    }
+}
+
+fn add(gauges: &mut Gauges, gauge: Gauge, delta: i64) {
+    if let Some(counter) = gauges.get_mut(gauge) {
+        counter.add(delta);
+    }
+}
+
+/// A request for a catch-up says where to replay to: only the log's streams know it. Without an
+/// endpoint there is nothing to ask for; the core asks again.
+fn with_endpoint(position: &CatchupPosition, endpoint: Option<&str>) -> Option<PeerMessage> {
+    let catchup_endpoint = endpoint?.to_string();
+    Some(PeerMessage::CatchupPosition(CatchupPosition { catchup_endpoint, ..position.clone() }))
+}
+
+/// What the messages of clients meet.
+struct Clients<'a> {
+    core: &'a mut Consensus,
+    log: Option<&'a mut LogPublisher>,
+    authenticator: &'a mut dyn Authenticator,
+    settings: &'a Settings,
+    is_ipc_allowed: bool,
+    findings: Vec<String>,
+}
+
+impl Clients<'_> {
+    fn take(&mut self, message: FromClient<'_>, now: Now) -> Result<Taken, Halt> {
+        match message {
+            FromClient::Message { leadership_term_id, session, payload } => {
+                match self.core.admit(session, leadership_term_id, now) {
+                    Admit::Drop => Ok(Taken::Done),
+                    Admit::Wait => Ok(Taken::Wait),
+                    Admit::Append(header) => self.append(session, header, payload, now),
+                }
+            }
+            FromClient::Request(request) => Ok(self.request(request, now)),
+        }
+    }
+
+    fn append(
+        &mut self,
+        session: ClusterSessionId,
+        header: consensus::SessionHeader,
+        payload: &[u8],
+        now: Now,
+    ) -> Result<Taken, Halt> {
+        let Some(log) = &mut self.log else { return Ok(Taken::Wait) };
+        match log.append_message(header, payload) {
+            Ok(Outcome::Appended(position)) => {
+                self.core.appended(session, position, now);
+                Ok(Taken::Of(session))
+            }
+            Ok(_) => Ok(Taken::Wait),
+            Err(error) if error.is_of_message() => {
+                self.findings.push(error.to_string());
+                Ok(Taken::Of(session))
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn request(&mut self, request: Request<'_>, now: Now) -> Taken {
+        let core = &mut *self.core;
+        match request {
+            Request::Connect { response_channel, .. } => {
+                let template = self.settings.egress.as_ref();
+                let allowed = self.is_ipc_allowed;
+                let refined =
+                    channels::refine_response_channel(response_channel, template, allowed);
+                let Ok(refined) = refined else {
+                    self.findings.push("a client's response channel is none".to_string());
+                    return Taken::Done;
+                };
+                let before = core.newest_session();
+                core.handle(now, Input::Ingress(with_channel(request, &refined)));
+                let newest = core.newest_session();
+                if newest == before { Taken::Done } else { newest.map_or(Taken::Done, Taken::Of) }
+            }
+            Request::Admin { session, request_type, .. } => {
+                let principal = core.principal(session);
+                let is_authorised =
+                    principal.is_some_and(|it| self.authenticator.is_authorised(request_type, it));
+                core.handle(now, Input::Ingress(authorised(request, is_authorised)));
+                self.of(session)
+            }
+            Request::Close { session, .. }
+            | Request::KeepAlive { session, .. }
+            | Request::ChallengeResponse { session, .. } => {
+                core.handle(now, Input::Ingress(request));
+                self.of(session)
+            }
+        }
+    }
+
+    fn of(&self, session: ClusterSessionId) -> Taken {
+        if self.core.principal(session).is_some() { Taken::Of(session) } else { Taken::Done }
+    }
+}
+
+fn with_channel<'a>(request: Request<'a>, channel: &'a str) -> Request<'a> {
+    match request {
+        Request::Connect { correlation_id, response_stream_id, version, credentials, .. } => {
+            Request::Connect {
+                correlation_id,
+                response_stream_id,
+                version,
+                response_channel: channel,
+                credentials,
+            }
+        }
+        other => other,
+    }
+}
+
+fn authorised(request: Request<'_>, is_authorised: bool) -> Request<'_> {
+    match request {
+        Request::Admin { leadership_term_id, session, correlation_id, request_type, .. } => {
+            Request::Admin {
+                leadership_term_id,
+                session,
+                correlation_id,
+                request_type,
+                is_authorised,
+            }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,234 @@
+//! Whole members in a simulated world, one and three of them, without faults: a client is served,
+//! snapshots are taken, and all come back from what they wrote.
+
+#![allow(clippy::unwrap_used)]
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use client::Client;
+use cluster::authentication::AcceptAll;
+use cluster_client::{ClusterClient, EgressEvent, NoCredentials};
+use cluster_service::{
+    Cluster, ClusterSessionId, ClusteredService, Container, SnapshotWriter, Step,
+};
+use runtime::{Agent, Nanos, Now, Ports};
+use sim::{HostId, ProcessId, World};
+
+const DRIVER: &str = "/dev/shm/driver";
+
+/// Answers what comes with how many came before.
+#[derive(Default)]
+struct Count(u64);
+
+impl ClusteredService for Count {
+    fn on_snapshot(&mut self, _: &mut Cluster<'_>, message: &[u8]) {
+        self.0 = u64::from_le_bytes(message.try_into().unwrap());
+    }
+
+    fn on_session_message(
+        &mut self,
+        cluster: &mut Cluster<'_>,
+        session: Option<ClusterSessionId>,
+        message: &[u8],
+    ) {
+        self.0 += 1;
+        let answer = [&self.0.to_le_bytes(), message].concat();
+        let _ = cluster.send(session.unwrap(), &answer);
+    }
+
+    fn take_snapshot(&mut self, _: &mut Cluster<'_>, writer: &mut SnapshotWriter<'_>) -> Step {
+        writer.write(&self.0.to_le_bytes());
+        Step::Done
+    }
+}
+
+struct Lab {
+    world: World,
+    nodes: Vec<(HostId, ProcessId)>,
+    home: HostId,
+    members: String,
+}
+
+fn address(member: usize) -> String {
+    format!("10.0.0.{}", member + 1)
+}
+
+impl Lab {
+    fn new(seed: u64, count: usize) -> Self {
+        let mut world = World::new(seed);
+        let members: Vec<String> = (0..count)
+            .map(|id| {
+                let a = address(id);
+                format!("{id},{a}:20002,{a}:20003,{a}:20004,{a}:0,{a}:20001")
+            })
+            .collect();
+        let members = members.join("|");
+        let home = world.add_host("home", &[IpAddr::from([10, 0, 1, 1])]);
+        world.spawn(home, |ports| {
+            let now = Now::default();
+            vec![Box::new(driver::launch(driver_config(), ports, now).unwrap().together())]
+        });
+        let mut lab = Self { world, nodes: Vec::new(), home, members };
+        for id in 0..count {
+            let ip = address(id).parse().unwrap();
+            let host = lab.world.add_host(&format!("node{id}"), &[ip]);
+            let process = lab.start(id, host);
+            lab.nodes.push((host, process));
+        }
+        lab
+    }
+
+    fn start(&mut self, id: usize, host: HostId) -> ProcessId {
+        let now = self.world.now(host);
+        let members = self.members.clone();
+        self.world.spawn(host, |ports| node(id, members, ports, now))
+    }
+
+    fn restart(&mut self, id: usize) {
+        let (host, process) = self.nodes[id];
+        self.world.kill(process);
+        self.nodes[id].1 = self.start(id, host);
+    }
+
+    fn client(&mut self) -> ClusterClient {
+        let endpoints: Vec<String> =
+            (0..self.nodes.len()).map(|id| format!("{id}={}:20002", address(id))).collect();
+        let config = cluster_client::Config {
+            ingress_endpoints: endpoints.join(","),
+            egress_channel: "aeron:udp?endpoint=10.0.1.1:0".to_string(),
+            ..cluster_client::Config::default()
+        };
+        let process = self.world.spawn(self.home, |_| Vec::new());
+        let ports = self.world.ports(process);
+        let now = self.world.now(self.home);
+        let mut connecting = Client::connect(client_config(), &ports, now);
+        let transport = loop {
+            if let Some(client) = connecting.poll(self.world.now(self.home)).unwrap() {
+                break client;
+            }
+            self.step();
+        };
+        let now = self.world.now(self.home);
+        ClusterClient::connect(config, Box::new(NoCredentials), transport, now)
+    }
+
+    fn step(&mut self) {
+        self.world.wake(self.home);
+        self.world.run_for(Nanos::from_millis(1));
+        for (id, &(_, process)) in self.nodes.iter().enumerate() {
+            let halts = self.world.halts(process);
+            assert!(halts.is_empty(), "node {id} at {:?}: {halts:?}", self.world.elapsed());
+        }
+    }
+
+    fn connected(&mut self) -> ClusterClient {
+        for _ in 0..20 {
+            let mut client = self.client();
+            for _ in 0..6_000 {
+                match client.do_work(self.world.now(self.home)) {
+                    Ok(_) if client.is_connected() => return client,
+                    Ok(_) => {}
+                    Err(error) => {
+                        eprintln!("{error}");
+                        break;
+                    }
+                }
+                self.step();
+            }
+        }
+        panic!("no session");
+    }
+
+    /// Offers a message and waits for its answer: the number that it was.
+    fn ask(&mut self, client: &mut ClusterClient, message: &[u8]) -> u64 {
+        let (mut is_sent, mut answer) = (false, None);
+        for _ in 0..20_000 {
+            let now = self.world.now(self.home);
+            let _ = client.do_work(now).unwrap();
+            if !is_sent {
+                is_sent = client.offer(message).is_ok();
+            }
+            client.poll(10, now, |event| {
+                if let EgressEvent::Message { payload, .. } = event {
+                    let (number, echo) = payload.split_first_chunk::<8>().unwrap();
+                    assert_eq!(echo, message);
+                    answer = Some(u64::from_le_bytes(*number));
+                }
+            });
+            if let Some(answer) = answer {
+                return answer;
+            }
+            self.step();
+        }
+        panic!("no answer");
+    }
+}
+
+fn driver_config() -> driver::Config {
+    let mut config = driver::Config::at(DRIVER);
+    config.terms.term_length = 64 << 10;
+    config.terms.ipc_term_length = 64 << 10;
+    config
+}
+
+fn client_config() -> client::Config {
+    client::Config { directory: PathBuf::from(DRIVER), ..client::Config::default() }
+}
+
+fn node(id: usize, members: String, ports: &Ports, now: Now) -> Vec<Box<dyn Agent>> {
+    let driver = driver::launch(driver_config(), ports, now).unwrap();
+    let mut config = archive::Config::default();
+    config.storage.directory = PathBuf::from("/archive");
+    config.storage.segment_file_length = 128 << 10;
+    config.control.channel = format!("aeron:udp?endpoint={}:20001", address(id));
+    config.control.replication_channel = format!("aeron:udp?endpoint={}:0", address(id));
+    let allow = Box::new(archive::AllowAll);
+    let archive = archive::launch(config, client_config(), allow, ports, now).unwrap();
+    let mut config = cluster::config::Config::fast();
+    config.member.member_id = i32::try_from(id).unwrap();
+    config.member.members = members;
+    config.member.directory = PathBuf::from("/cluster");
+    config.channels.ingress_channel = "aeron:udp".to_string();
+    config.channels.log_channel = "aeron:udp?term-length=64k".to_string();
+    config.channels.replication_channel = format!("aeron:udp?endpoint={}:0", address(id));
+    let archive_client = archive_client::Config::default();
+    let accept = Box::new(AcceptAll);
+    let module =
+        cluster::launch(config, client_config(), archive_client, accept, ports, now).unwrap();
+    let config = cluster_service::Config {
+        directory: PathBuf::from("/cluster"),
+        ..cluster_service::Config::default()
+    };
+    let service = Box::new(Count::default());
+    let container = Container::launch(config, client_config(), service, ports, now).unwrap();
+    vec![Box::new(driver.together()), Box::new(archive), Box::new(module), Box::new(container)]
+}
+
+#[test]
+fn a_single_member_serves_and_comes_back_with_its_log() {
+    let mut lab = Lab::new(1, 1);
+    let mut client = lab.connected();
+    for number in 1..=20 {
+        assert_eq!(lab.ask(&mut client, b"hello"), number);
+    }
+    drop(client);
+    lab.restart(0);
+    let mut client = lab.connected();
+    assert_eq!(lab.ask(&mut client, b"again"), 21);
+}
+
+#[test]
+fn three_members_elect_serve_and_come_back_with_their_logs() {
+    let mut lab = Lab::new(2, 3);
+    let mut client = lab.connected();
+    for number in 1..=20 {
+        assert_eq!(lab.ask(&mut client, b"hello"), number);
+    }
+    drop(client);
+    for id in 0..3 {
+        lab.restart(id);
+    }
+    let mut client = lab.connected();
+    assert_eq!(lab.ask(&mut client, b"again"), 21);
+}
