@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program for a terminal.
 
+mod bench;
 mod driver;
 mod errors;
 mod orders;
@@ -32,6 +33,8 @@ enum Command {
     Errors(errors::Arguments),
     /// Run orders through an order book, without a cluster, and tell what comes out.
     Orders(orders::Arguments),
+    /// Measure throughput and round trips, beside genuine Aeron if it is at hand.
+    Bench(bench::Arguments),
 }
 
 /// Which driver.
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Stat(arguments) => stat::run(&arguments),
         Command::Errors(arguments) => errors::run(&arguments),
         Command::Orders(arguments) => orders::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
