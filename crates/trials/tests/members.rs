@@ -91,6 +91,54 @@ impl Lab {
         self.nodes[id].1 = self.start(id, host);
     }
 
+    /// The value of a counter of a member, by its type.
+    fn counter(&mut self, id: usize, type_id: i32) -> Option<i64> {
+        let (host, _) = self.nodes[id];
+        let process = self.world.spawn(host, |_| Vec::new());
+        let ports = self.world.ports(process);
+        let mut connecting = Client::connect(client_config(), &ports, self.world.now(host));
+        let client = loop {
+            if let Some(client) = connecting.poll(self.world.now(host)).unwrap() {
+                break client;
+            }
+            self.world.wake(host);
+            self.step();
+        };
+        let value = client.counters().records().find(|it| it.type_id.0 == type_id)?.value;
+        self.world.kill(process);
+        Some(value)
+    }
+
+    /// What an operator writes into the control toggle.
+    fn toggle(&mut self, id: usize, word: i64) {
+        let (host, _) = self.nodes[id];
+        let process = self.world.spawn(host, |_| Vec::new());
+        let ports = self.world.ports(process);
+        let mut connecting = Client::connect(client_config(), &ports, self.world.now(host));
+        let client = loop {
+            if let Some(client) = connecting.poll(self.world.now(host)).unwrap() {
+                break client;
+            }
+            self.world.wake(host);
+            self.step();
+        };
+        let counters = client.counters();
+        let record = counters.records().find(|it| it.type_id.0 == 202).unwrap();
+        counters.writer_unchecked(record.id).unwrap().set_release(word);
+        self.world.kill(process);
+    }
+
+    fn leader(&mut self) -> usize {
+        for _ in 0..100 {
+            let count = self.nodes.len();
+            if let Some(id) = (0..count).find(|&id| self.counter(id, 201) == Some(2)) {
+                return id;
+            }
+            (0..100).for_each(|_| self.step());
+        }
+        panic!("nobody leads");
+    }
+
     fn client(&mut self) -> ClusterClient {
         let endpoints: Vec<String> =
             (0..self.nodes.len()).map(|id| format!("{id}={}:20002", address(id))).collect();
@@ -149,12 +197,15 @@ impl Lab {
             if !is_sent {
                 is_sent = client.offer(message).is_ok();
             }
-            client.poll(10, now, |event| {
-                if let EgressEvent::Message { payload, .. } = event {
+            client.poll(10, now, |event| match event {
+                EgressEvent::Message { payload, .. } => {
                     let (number, echo) = payload.split_first_chunk::<8>().unwrap();
                     assert_eq!(echo, message);
                     answer = Some(u64::from_le_bytes(*number));
                 }
+                // It went to a leader that was dead already.
+                EgressEvent::NewLeader { .. } => is_sent = false,
+                EgressEvent::AdminResponse { .. } => {}
             });
             if let Some(answer) = answer {
                 return answer;
@@ -231,4 +282,47 @@ fn three_members_elect_serve_and_come_back_with_their_logs() {
     }
     let mut client = lab.connected();
     assert_eq!(lab.ask(&mut client, b"again"), 21);
+}
+
+#[test]
+fn a_leader_dies_another_serves_and_the_dead_one_follows_again() {
+    let mut lab = Lab::new(3, 3);
+    let mut client = lab.connected();
+    for number in 1..=20 {
+        assert_eq!(lab.ask(&mut client, b"hello"), number);
+    }
+    let session = client.session_id();
+    for round in 0..3 {
+        let leader = lab.leader();
+        let (host, process) = lab.nodes[leader];
+        lab.world.kill(process);
+        assert_eq!(lab.ask(&mut client, b"after"), 21 + 2 * round);
+        assert_eq!(client.session_id(), session);
+        lab.nodes[leader].1 = lab.start(leader, host);
+        (0..3_000).for_each(|_| lab.step());
+        assert_eq!(lab.counter(leader, 207), Some(17), "in service again");
+        assert_eq!(lab.ask(&mut client, b"again"), 22 + 2 * round);
+    }
+}
+
+#[test]
+fn members_come_back_from_a_snapshot_and_the_log_behind_it() {
+    let mut lab = Lab::new(4, 3);
+    let mut client = lab.connected();
+    for number in 1..=20 {
+        assert_eq!(lab.ask(&mut client, b"hello"), number);
+    }
+    let leader = lab.leader();
+    lab.toggle(leader, 4);
+    (0..3_000).for_each(|_| lab.step());
+    for id in 0..3 {
+        assert_eq!(lab.counter(id, 205), Some(1), "snapshots of member {id}");
+    }
+    assert_eq!(lab.ask(&mut client, b"behind"), 21);
+    drop(client);
+    for id in 0..3 {
+        lab.restart(id);
+    }
+    let mut client = lab.connected();
+    assert_eq!(lab.ask(&mut client, b"again"), 22);
 }
