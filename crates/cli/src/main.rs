@@ -3,10 +3,15 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program for a terminal.
 
+mod archive;
 mod bench;
+mod control;
+mod describe;
 mod driver;
 mod errors;
+mod member;
 mod orders;
+mod properties;
 mod stat;
 mod time;
 
@@ -14,6 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use coracle::consensus::Toggle;
 
 /// Messaging, archive and clusters, compatible with Aeron.
 #[derive(Parser)]
@@ -27,6 +33,20 @@ struct Arguments {
 enum Command {
     /// Run a media driver until SIGINT or SIGTERM.
     Driver(driver::Arguments),
+    /// Run an archive beside a driver until SIGINT or SIGTERM.
+    Archive(archive::Arguments),
+    /// Tell all that files and counters tell of a member of a cluster.
+    Describe(describe::Arguments),
+    /// Let a cluster take a snapshot: for its leader.
+    Snapshot(control::Arguments),
+    /// Let a cluster take no more messages: for its leader.
+    Suspend(control::Arguments),
+    /// Let a suspended cluster go on: for its leader.
+    Resume(control::Arguments),
+    /// Let a cluster take a snapshot and end: for its leader.
+    Shutdown(control::Arguments),
+    /// Let a cluster end without a snapshot: for its leader.
+    Abort(control::Arguments),
     /// Show the counters of a driver, ours or genuine Aeron's.
     Stat(stat::Arguments),
     /// Show the distinct errors that a driver has noted.
@@ -57,6 +77,13 @@ type Failure = Box<dyn std::error::Error>;
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Driver(arguments) => driver::run(&arguments),
+        Command::Archive(arguments) => archive::run(&arguments),
+        Command::Describe(arguments) => describe::run(&arguments),
+        Command::Snapshot(arguments) => control::run(&arguments, Toggle::Snapshot),
+        Command::Suspend(arguments) => control::run(&arguments, Toggle::Suspend),
+        Command::Resume(arguments) => control::run(&arguments, Toggle::Resume),
+        Command::Shutdown(arguments) => control::run(&arguments, Toggle::Shutdown),
+        Command::Abort(arguments) => control::run(&arguments, Toggle::Abort),
         Command::Stat(arguments) => stat::run(&arguments),
         Command::Errors(arguments) => errors::run(&arguments),
         Command::Orders(arguments) => orders::run(&arguments),

@@ -1,8 +1,8 @@
 //! Floor 7: the facade: what users import.
 //!
-//! It joins the parts to the operating system: [`Driver`] and [`Client`] run on threads of their
-//! own, [`Wait`] waits for answers. Who would rather step things takes the crates of the lower
-//! floors, which are all here by their names, with the ports of [`os::ports`].
+//! It joins the parts to the operating system: [`Driver`], [`Archive`] and [`Client`] run on
+//! threads of their own, [`Wait`] waits for answers. Who would rather step things takes the crates
+//! of the lower floors, which are all here by their names, with the ports of [`os::ports`].
 //!
 //! ```no_run
 //! use coracle::prelude::*;
@@ -26,9 +26,12 @@
 
 #![forbid(unsafe_code)]
 
+mod archive_thread;
 mod client_thread;
+pub mod cluster_control;
 pub mod directory;
 mod driver_threads;
+pub mod node_options;
 mod wait;
 
 pub use archive;
@@ -45,9 +48,20 @@ pub use os;
 pub use runtime;
 pub use wire;
 
+pub use archive_thread::{Archive, ArchiveStartError};
 pub use client_thread::{Client, ClientStartError};
 pub use driver_threads::{Driver, DriverStartError};
+pub use node_options::{NodeOptions, NodeOptionsError};
 pub use wait::Wait;
+
+/// What a service of one's own needs.
+pub mod service {
+    pub use cluster_service::cluster::GaugeId;
+    pub use cluster_service::{
+        Admission, CloseReason, Cluster, ClusterSessionId, ClusteredService, Deduplication,
+        DeduplicationLimits, Role, SendError, SnapshotWriter, Step, TimerId,
+    };
+}
 
 /// What most programs need.
 pub mod prelude {

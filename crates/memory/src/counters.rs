@@ -54,6 +54,13 @@ impl Counter {
         self.record.store_i64_release(VALUE_OFFSET, value);
     }
 
+    /// Replaces the value if it is `current`; whether it was. For the one kind of counter that two
+    /// processes write: toggles, which an operator moves and their owner moves back.
+    #[inline]
+    pub fn replace(&mut self, current: i64, new: i64) -> bool {
+        self.record.compare_exchange_i64(VALUE_OFFSET, current, new)
+    }
+
     /// Stores the value if it is larger; whether it was.
     #[inline]
     pub fn propose_max(&mut self, value: i64) -> bool {

@@ -1,3 +1,15 @@
-//! Floor 6: the roles of one process, assembled and stepped on any ports.
+//! Floor 6: the roles of one process, assembled and stepped, on any ports.
+//!
+//! A node is a media driver, an archive, a consensus module and the containers of its services.
+//! [`Settings`] make a whole [`Config`] of a few values, purely.
 
 #![forbid(unsafe_code)]
+
+pub mod config;
+pub mod echo;
+pub mod place;
+pub mod settings;
+
+pub use config::Config;
+pub use echo::EchoService;
+pub use settings::{Idle, Members, Profile, Settings, SettingsError, Threads};
