@@ -133,6 +133,36 @@ fn a_publication_drains_before_its_subscribers_are_told_that_it_went() {
 }
 
 #[test]
+fn a_publication_that_drains_is_joined_until_it_is_read_to_its_end() {
+    let (mut world, mut client) = driver_and_client();
+    let first = client.add_subscription(&mut world, "aeron:ipc");
+    let publication = client.add_publication(&mut world, IPC);
+    let mut image = client.only_image(first);
+    client.run(&mut world, Nanos::from_millis(10));
+    publication.offer(b"all that there is").unwrap();
+    let request = Request::RemovePublication {
+        registration_id: CorrelationId(publication.ready.id),
+        revoke: false,
+    };
+    client.call(&mut world, request);
+    let late = client.add_subscription(&mut world, "aeron:ipc");
+    let mut joined = client.only_image(late);
+    image.poll();
+    client.run(&mut world, Nanos::from_millis(10));
+    let (third, seen) =
+        client.call(&mut world, Request::AddSubscription { stream_id: STREAM, channel: IPC });
+    assert_eq!(kinds(&seen), ["subscription", "image"], "the second has not read it yet");
+    for image in [&mut joined, &mut client.only_image(third)] {
+        image.poll();
+        assert_eq!(image.messages, [b"all that there is"]);
+    }
+    client.run(&mut world, Nanos::from_millis(10));
+    let (_, seen) =
+        client.call(&mut world, Request::AddSubscription { stream_id: STREAM, channel: IPC });
+    assert_eq!(kinds(&seen), ["subscription"], "all have read it");
+}
+
+#[test]
 fn a_claim_that_its_publisher_never_finished_is_passed_after_the_unblock_time_out() {
     let (mut world, mut client) = driver_and_client();
     let subscription = client.add_subscription(&mut world, "aeron:ipc");

@@ -139,6 +139,17 @@ impl PublicationRecord {
         self.phase == Phase::Active
     }
 
+    /// Whether subscribers may join. One over IPC whose publisher has gone is still read by those
+    /// who have not come to its end, and until then by others with them.
+    pub(crate) fn is_joinable(&self) -> bool {
+        let is_read = || self.bounds().is_some_and(|(slowest, _)| slowest < self.end_position);
+        match self.phase {
+            Phase::Active => true,
+            Phase::Draining => self.is_ipc() && is_read(),
+            Phase::Linger { .. } | Phase::Done => false,
+        }
+    }
+
     pub(crate) fn network(&self) -> Option<&NetworkPart> {
         match &self.carrier {
             Carrier::Ipc => None,

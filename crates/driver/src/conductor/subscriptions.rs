@@ -182,7 +182,7 @@ impl Conductor {
         let wanted: Vec<i64> = self
             .publications
             .iter()
-            .filter(|(_, publication)| publication.is_active() && record.matches(publication))
+            .filter(|(_, publication)| publication.is_joinable() && record.matches(publication))
             .map(|(publication, _)| *publication)
             .collect();
         for publication in wanted {
