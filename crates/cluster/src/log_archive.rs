@@ -310,9 +310,8 @@ impl LogArchive {
 
     /// The messages of the module's snapshot: they are written to a recording, whatever becomes of
     /// the log meanwhile.
-    pub fn begin_snapshot(&mut self, messages: Vec<Vec<u8>>, now: Now) {
-        let take = SnapshotTake::begin(&self.environment, messages, now);
-        self.snapshot = Some(Box::new(take));
+    pub fn begin_snapshot(&mut self, messages: Vec<Vec<u8>>) {
+        self.snapshot = Some(Box::new(SnapshotTake::begin(&self.environment, messages)));
     }
 
     /// While this member leads and its publication exists.

@@ -30,30 +30,33 @@ pub(crate) struct SnapshotTake {
     stream_id: StreamId,
     channel: ChannelUri,
     state: TakeState,
-    deadline: Deadline,
+    /// From the first pass on; later with each progress.
+    deadline: Option<Deadline>,
 }
 
 enum TakeState {
     Opening(Pending<ExclusivePublication>),
     Starting(ExclusivePublication, Box<Start>),
-    Writing(ExclusivePublication, Box<Began>),
+    /// The last is how much of it is recorded.
+    Writing(ExclusivePublication, Box<Began>, Position),
 }
 
 impl SnapshotTake {
     /// Begins to write `messages`, in their order.
-    pub(crate) fn begin(environment: &Environment, messages: Vec<Vec<u8>>, now: Now) -> Self {
+    pub(crate) fn begin(environment: &Environment, messages: Vec<Vec<u8>>) -> Self {
         let channel = environment.settings.snapshot.clone();
         let stream_id = StreamId(environment.channels.snapshot_stream_id);
         let pending = environment.handle.add_exclusive_publication(&channel.to_string(), stream_id);
-        let deadline = Deadline::new(now, "snapshot was not recorded");
+        let deadline = None;
         let state = TakeState::Opening(pending);
         Self { messages: messages.into_iter(), next: None, stream_id, channel, state, deadline }
     }
 
     pub(crate) fn due(&self) -> Nanos {
+        let deadline = self.deadline.map_or(Nanos::MAX, Deadline::at);
         match &self.state {
-            TakeState::Starting(_, start) => start.due().min(self.deadline.at()),
-            TakeState::Opening(_) | TakeState::Writing(..) => self.deadline.at(),
+            TakeState::Starting(_, start) => start.due().min(deadline),
+            TakeState::Opening(_) | TakeState::Writing(..) => deadline,
         }
     }
 
@@ -74,7 +77,8 @@ impl SnapshotTake {
         environment: &mut Environment,
         now: Now,
     ) -> Result<Result<RecordingId, Box<Self>>, LogFault> {
-        self.deadline.check(now)?;
+        let deadline = Deadline::new(now, "snapshot was not recorded on");
+        self.deadline.get_or_insert(deadline).check(now)?;
         self.state = match self.state {
             TakeState::Opening(mut pending) => match pending.poll()? {
                 None => TakeState::Opening(pending),
@@ -91,10 +95,10 @@ impl SnapshotTake {
                 let Environment { archive, handle, .. } = environment;
                 match start.poll(archive, handle, now)? {
                     None => TakeState::Starting(publication, start),
-                    Some(began) => TakeState::Writing(publication, Box::new(began)),
+                    Some(began) => TakeState::Writing(publication, Box::new(began), Position(0)),
                 }
             }
-            TakeState::Writing(mut publication, began) => {
+            TakeState::Writing(mut publication, began, before) => {
                 let is_sent = write(&mut publication, &mut self.messages, &mut self.next)?;
                 let Some(recorded) = began.counter.get(&environment.handle) else {
                     return Err(LogFault::Ended);
@@ -102,7 +106,10 @@ impl SnapshotTake {
                 if is_sent && recorded >= publication.position() {
                     return Ok(Ok(began.recording_id));
                 }
-                TakeState::Writing(publication, began)
+                if recorded > before {
+                    self.deadline = Some(deadline);
+                }
+                TakeState::Writing(publication, began, recorded)
             }
         };
         Ok(Err(self))
@@ -229,21 +236,16 @@ impl SnapshotLoad {
                 return Err(SnapshotLoadError::Replay { recording_id, cause });
             }
         }
-        if let LoadState::Reading(subscription, end) = &mut self.state {
+        if let LoadState::Reading(_, end) = &self.state {
             let end = *end;
-            subscription.update();
-            let position = subscription.images().next().map(client::Image::position);
-            if self.read(restore)? > 0 {
-                self.deadline = Deadline::new(now, NO_PROGRESS);
-            }
-            if position.is_some_and(|position| position >= end) {
+            let (count, position) = self.read(restore)?;
+            if self.loader.is_done() {
                 self.state = LoadState::Done;
-                let is_whole = self.loader.is_done();
-                return if is_whole {
-                    Ok(true)
-                } else {
-                    Err(SnapshotLoadError::Truncated(recording_id))
-                };
+            } else if position.is_some_and(|position| position >= end) {
+                return Err(SnapshotLoadError::Truncated(recording_id));
+            }
+            if count > 0 {
+                self.deadline = Deadline::new(now, NO_PROGRESS);
             }
         } else {
             self.open(archive).map_err(|error| match error {
@@ -288,16 +290,17 @@ impl SnapshotLoad {
         Ok(())
     }
 
-    /// Reads what is there; returns how many fragments.
+    /// Reads what is there; returns how many fragments, and how far it has come.
     fn read(
         &mut self,
         mut restore: impl FnMut(SnapshotItem<'_>) -> bool,
-    ) -> Result<usize, SnapshotLoadError> {
+    ) -> Result<(usize, Option<Position>), SnapshotLoadError> {
         let Self { state: LoadState::Reading(subscription, _), assembler, loader, .. } = self
         else {
-            return Ok(0);
+            return Ok((0, None));
         };
-        let Some(image) = subscription.images_mut().next() else { return Ok(0) };
+        subscription.update();
+        let Some(image) = subscription.images_mut().next() else { return Ok((0, None)) };
         let mut result = Ok(());
         let count = image.controlled_poll(FRAGMENT_LIMIT, |fragment| {
             assembler.on_fragment_controlled(fragment, |message| {
@@ -310,7 +313,7 @@ impl SnapshotLoad {
                 }
             })
         });
-        result.map(|()| count)
+        result.map(|()| (count, Some(image.position())))
     }
 }
 
