@@ -1,6 +1,6 @@
 //! Leaving the log: whatever goes on is stopped, and our recording described as it then is.
 
-use archive_client::{Recording, RecordingMatch, RecordingSignalEvent, Request};
+use archive_client::{Recording, RecordingMatch, RecordingSignalEvent, Request, RequestError};
 use consensus::RecordingId;
 use runtime::{Nanos, Now};
 use wire::position::{Position, SessionId};
@@ -52,6 +52,16 @@ impl Leave {
             Task::Leave(leave) => return *leave,
         };
         Self { state, closing }
+    }
+
+    /// See [`Replication::take_answer`].
+    pub(super) fn take_answer(&mut self, environment: &mut Environment) -> Result<(), LogFault> {
+        let State::Replication(replication) = &mut self.state else { return Ok(()) };
+        match replication.take_answer(environment) {
+            // It was refused: nothing goes on. Without an answer that is not known.
+            Err(LogFault::Request(RequestError::Refused { .. })) => Ok(()),
+            result => result,
+        }
     }
 
     pub(super) fn on_signal(&mut self, signal: &RecordingSignalEvent, now: Now) {

@@ -143,7 +143,7 @@ impl Replication {
         now: Now,
     ) -> Result<Option<ReplicationEvent>, LogFault> {
         match &mut self.state {
-            State::Asking(_) => self.poll_request(environment).map(|()| None),
+            State::Asking(_) | State::Nothing => Ok(None),
             State::Running(running) if running.is_over => {
                 let Some(recording_id) = self.recording_id else {
                     self.state = State::Nothing;
@@ -162,11 +162,12 @@ impl Replication {
                 let found = description.poll(environment, now)?;
                 Ok(found.map(|(it, position)| ReplicationEvent::Over(Box::new(it), position)))
             }
-            State::Nothing => Ok(None),
         }
     }
 
-    fn poll_request(&mut self, environment: &mut Environment) -> Result<(), LogFault> {
+    /// Learns under which id all else is told: to be called before signals and failures are looked
+    /// at, which may have come together with it.
+    pub(super) fn take_answer(&mut self, environment: &mut Environment) -> Result<(), LogFault> {
         let State::Asking(request) = &self.state else { return Ok(()) };
         match environment.take(*request) {
             Ok(None) => Ok(()),
@@ -185,11 +186,7 @@ impl Replication {
     /// Stops it. True once nothing of it goes on; the recording may still be ending.
     pub(super) fn poll_stop(&mut self, environment: &mut Environment) -> Result<bool, LogFault> {
         match &mut self.state {
-            State::Asking(_) => match self.poll_request(environment) {
-                // It was refused: nothing goes on. Without an answer that is not known.
-                Err(LogFault::Request(archive_client::RequestError::Refused { .. })) => Ok(true),
-                result => result.map(|()| false),
-            },
+            State::Asking(_) => Ok(false),
             State::Running(running) => {
                 let stop = match running.stop {
                     Some(stop) => stop,

@@ -51,6 +51,17 @@ impl LogArchive {
 
     /// What the archive says without being asked.
     pub(super) fn take_notices(&mut self, now: Now) {
+        let environment = &mut self.environment;
+        let answered = match &mut self.task {
+            Task::Replication(replication) => replication.take_answer(environment),
+            Task::Leave(leave) => leave.take_answer(environment),
+            Task::None | Task::Recording(_) | Task::Truncation(_) => Ok(()),
+        };
+        match answered {
+            Ok(()) => {}
+            Err(fault) if matches!(self.task, Task::Leave(_)) => self.lose(fault),
+            Err(fault) => self.on_task_fault(fault),
+        }
         while let Some(signal) = self.environment.archive.next_signal() {
             self.on_signal(&signal, now);
         }

@@ -79,6 +79,22 @@ impl Bed {
         self.world.run_for(Nanos::from_millis(1));
     }
 
+    /// The module of a member does nothing for a while, once it has sent what it had to.
+    pub(crate) fn doze(&mut self, node: usize, millis: usize) {
+        for index in 0..millis {
+            if index == 0 {
+                self.step();
+                continue;
+            }
+            for Node { host, client, .. } in &mut self.nodes {
+                let _ = client.do_work(self.world.now(*host)).unwrap();
+                self.world.wake(*host);
+            }
+            self.world.run_for(Nanos::from_millis(1));
+        }
+        assert!(self.nodes[node].told.is_empty());
+    }
+
     /// Whether it came true within fifteen seconds.
     pub(crate) fn until(&mut self, mut condition: impl FnMut(&mut Self) -> bool) -> bool {
         for _ in 0..15_000 {
@@ -235,6 +251,29 @@ impl Bed {
     pub(crate) fn archive(&mut self, node: usize) -> ArchiveClient {
         let Node { host, client, .. } = &mut self.nodes[node];
         connect_archive(&mut self.world, *host, client)
+    }
+
+    /// How many recordings of the log a member's archive holds.
+    pub(crate) fn log_count(&mut self, node: usize) -> usize {
+        let mut archive = self.archive(node);
+        let request = archive.list_recordings_for_uri(0, 100, "", StreamId(100));
+        let mut found = None;
+        assert!(self.until(|bed| {
+            let _ = archive.poll(bed.now(node)).unwrap();
+            found = archive.take(request);
+            found.is_some()
+        }));
+        found.unwrap().unwrap().len()
+    }
+
+    /// The archive of a member dies and starts again, and with it the module.
+    pub(crate) fn restart_archive(&mut self, node: usize) -> Option<Recording> {
+        self.kill_archive(node);
+        let id = u8::try_from(node).unwrap();
+        let host = self.nodes[node].host;
+        self.world.run_for(Nanos::from_millis(1));
+        self.nodes[node].archive = start_archive(&mut self.world, host, address(id));
+        self.restart(node)
     }
 
     /// The module of a member starts again: a new session, what the archive holds, no memory.

@@ -185,7 +185,11 @@ fn a_log_is_left_at_any_moment_of_any_action() {
         let leader_recording_id = bed.nodes[0].log.recording_id().unwrap();
         let (from_member, stop) = (MemberId(0), first);
         bed.perform(2, ArchiveAction::Replicate { from_member, leader_recording_id, stop });
-        bed.run_millis(millis);
+        if millis % 2 == 0 {
+            bed.run_millis(millis / 2);
+        } else {
+            bed.doze(2, millis / 2);
+        }
         let copied = bed.leave(2);
         assert!(copied <= first, "{copied:?}");
         bed.perform(
@@ -210,7 +214,63 @@ fn a_log_is_left_at_any_moment_of_any_action() {
             bed.run_millis(millis / 4);
         }
         assert_eq!(bed.leave(2), copied);
+        assert_eq!(bed.log_count(2), 1);
     }
+}
+
+#[test]
+fn a_first_recording_that_nobody_heard_of_is_left_and_gone_on_with() {
+    let mut bed = Bed::new(24, 1);
+    bed.perform(0, ArchiveAction::CreatePublication { position: START });
+    assert!(matches!(bed.next(0), ArchiveInput::PublicationReady { .. }));
+    bed.perform(0, ArchiveAction::RecordPublication);
+    bed.doze(0, 50);
+    bed.perform(0, ArchiveAction::LeaveLog);
+    assert_eq!(bed.next(0), ArchiveInput::LogLeft { recorded: START });
+    bed.lead(0, START);
+    assert_eq!(bed.log_count(0), 1);
+}
+
+#[test]
+fn what_an_archive_says_while_the_module_dozes_is_not_lost() {
+    let mut bed = Bed::new(25, 3);
+    let session_id = bed.lead(0, START);
+    bed.follow(1, session_id, START);
+    let stop = bed.append(0, 20);
+    let leader_recording_id = bed.nodes[0].log.recording_id().unwrap();
+    let copy = ArchiveAction::Replicate { from_member: MemberId(0), leader_recording_id, stop };
+    bed.perform(2, copy);
+    bed.doze(2, 1_000);
+    assert_eq!(bed.next(2), ArchiveInput::Replicated { position: stop });
+    bed.perform(2, ArchiveAction::Truncate { position: START });
+    bed.doze(2, 100);
+    assert_eq!(bed.next(2), ArchiveInput::Truncated { position: START });
+    bed.perform(2, copy);
+    bed.doze(2, 1_000);
+    assert_eq!(bed.leave(2), stop);
+    let unknown = RecordingId(77);
+    let copy = ArchiveAction::Replicate {
+        from_member: MemberId(0),
+        leader_recording_id: unknown,
+        stop: Position(stop.0 + 1_024),
+    };
+    bed.perform(2, copy);
+    bed.doze(2, 1_000);
+    bed.run_millis(10);
+    assert_eq!(bed.nodes[2].told, [ArchiveInput::Failed]);
+    assert_eq!(bed.leave(2), stop);
+}
+
+#[test]
+fn the_counter_of_an_archive_that_died_is_not_taken_for_the_new_one_s() {
+    let mut bed = Bed::new(26, 1);
+    bed.lead(0, START);
+    let end = bed.append(0, 5);
+    let found = bed.restart_archive(0).unwrap();
+    assert_eq!(found.stop_position, Some(end));
+    bed.lead(0, end);
+    let later = bed.append(0, 5);
+    assert_eq!(bed.leave(0), later);
 }
 
 #[test]
