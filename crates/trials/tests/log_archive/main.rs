@@ -262,7 +262,7 @@ fn what_an_archive_says_while_the_module_dozes_is_not_lost() {
 }
 
 #[test]
-fn the_counter_of_an_archive_that_died_is_not_taken_for_the_new_one_s() {
+fn a_log_goes_on_after_its_archive_died() {
     let mut bed = Bed::new(26, 1);
     bed.lead(0, START);
     let end = bed.append(0, 5);
