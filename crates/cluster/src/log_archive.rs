@@ -310,8 +310,8 @@ impl LogArchive {
 
     /// The messages of the module's snapshot: they are written to a recording, whatever becomes of
     /// the log meanwhile.
-    pub fn begin_snapshot(&mut self, messages: Vec<Vec<u8>>) {
-        self.snapshot = Some(Box::new(SnapshotTake::begin(&self.environment, messages)));
+    pub fn begin_snapshot(&mut self, messages: Vec<Vec<u8>>, now: Now) {
+        self.snapshot = Some(Box::new(SnapshotTake::begin(&self.environment, messages, now)));
     }
 
     /// While this member leads and its publication exists.

@@ -30,8 +30,8 @@ pub(crate) struct SnapshotTake {
     stream_id: StreamId,
     channel: ChannelUri,
     state: TakeState,
-    /// From the first pass on; later with each progress.
-    deadline: Option<Deadline>,
+    /// Moves on with each progress.
+    deadline: Deadline,
 }
 
 enum TakeState {
@@ -43,17 +43,17 @@ enum TakeState {
 
 impl SnapshotTake {
     /// Begins to write `messages`, in their order.
-    pub(crate) fn begin(environment: &Environment, messages: Vec<Vec<u8>>) -> Self {
+    pub(crate) fn begin(environment: &Environment, messages: Vec<Vec<u8>>, now: Now) -> Self {
         let channel = environment.settings.snapshot.clone();
         let stream_id = StreamId(environment.channels.snapshot_stream_id);
         let pending = environment.handle.add_exclusive_publication(&channel.to_string(), stream_id);
-        let deadline = None;
+        let deadline = Deadline::new(now, NOT_RECORDED);
         let state = TakeState::Opening(pending);
         Self { messages: messages.into_iter(), next: None, stream_id, channel, state, deadline }
     }
 
     pub(crate) fn due(&self) -> Nanos {
-        let deadline = self.deadline.map_or(Nanos::MAX, Deadline::at);
+        let deadline = self.deadline.at();
         match &self.state {
             TakeState::Starting(_, start) => start.due().min(deadline),
             TakeState::Opening(_) | TakeState::Writing(..) => deadline,
@@ -77,8 +77,7 @@ impl SnapshotTake {
         environment: &mut Environment,
         now: Now,
     ) -> Result<Result<RecordingId, Box<Self>>, LogFault> {
-        let deadline = Deadline::new(now, "snapshot was not recorded on");
-        self.deadline.get_or_insert(deadline).check(now)?;
+        self.deadline.check(now)?;
         self.state = match self.state {
             TakeState::Opening(mut pending) => match pending.poll()? {
                 None => TakeState::Opening(pending),
@@ -107,7 +106,7 @@ impl SnapshotTake {
                     return Ok(Ok(began.recording_id));
                 }
                 if recorded > before {
-                    self.deadline = Some(deadline);
+                    self.deadline = Deadline::new(now, NOT_RECORDED);
                 }
                 TakeState::Writing(publication, began, recorded)
             }
@@ -317,6 +316,8 @@ impl SnapshotLoad {
     }
 }
 
+/// What did not happen, as a clause.
+const NOT_RECORDED: &str = "snapshot was not recorded on";
 /// What did not happen, as a clause.
 const NO_PROGRESS: &str = "snapshot was not replayed on";
 

@@ -291,10 +291,11 @@ fn a_module_s_snapshot_is_recorded_and_loaded() {
     let (messages, provenance) = bed::snapshot();
     let position = provenance.position;
     bed.perform(0, ArchiveAction::TakeSnapshot { position, term: provenance.term });
+    let now = bed.now(0);
     let log = &mut bed.nodes[0].log;
     assert_eq!(log.wants(), Some(Wanted::Snapshot { position, term: provenance.term }));
     assert_eq!(log.wants(), None);
-    log.begin_snapshot(messages.clone());
+    log.begin_snapshot(messages.clone(), now);
     // An election runs meanwhile.
     bed.perform(0, ArchiveAction::LeaveLog);
     let told = [bed.next(0), bed.next(0)];
@@ -314,7 +315,8 @@ fn a_module_s_snapshot_is_recorded_and_loaded() {
 fn a_snapshot_fails_alone() {
     let mut bed = Bed::new(13, 1);
     bed.lead(0, START);
-    bed.nodes[0].log.begin_snapshot(vec![vec![0; 1 << 20]]);
+    let now = bed.now(0);
+    bed.nodes[0].log.begin_snapshot(vec![vec![0; 1 << 20]], now);
     assert_eq!(bed.next(0), ArchiveInput::SnapshotTaken { recording_id: None });
     bed.append(0, 3);
 }
@@ -324,7 +326,8 @@ fn a_snapshot_without_its_end_is_not_loaded() {
     let mut bed = Bed::new(14, 1);
     let (mut messages, provenance) = bed::snapshot();
     messages.pop();
-    bed.nodes[0].log.begin_snapshot(messages);
+    let now = bed.now(0);
+    bed.nodes[0].log.begin_snapshot(messages, now);
     let told = bed.next(0);
     let ArchiveInput::SnapshotTaken { recording_id: Some(id) } = told else { panic!("{told:?}") };
     assert_eq!(bed.load(0, id, provenance), Err(SnapshotLoadError::Truncated(id)));
