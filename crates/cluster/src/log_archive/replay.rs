@@ -119,14 +119,17 @@ impl Replay {
         }
     }
 
-    /// Closes the image and stops the replay.
+    /// Closes the image. A replay that services may have joined is not stopped: that would take from
+    /// them what they have not read yet. It ends by itself, at its end or when nobody reads it.
     pub(super) fn stop(self, environment: &mut Environment, errands: &mut Errands) {
+        let archive = &mut environment.archive;
         match self.state {
             State::Asking(request) => errands.stop_asked(request),
-            State::Subscribing(replay, _) => errands.stop(&mut environment.archive, replay),
-            State::Subscribed(subscribed) => {
-                errands.stop(&mut environment.archive, subscribed.replay);
+            State::Subscribing(replay, _) => errands.stop(archive, replay),
+            State::Subscribed(subscribed) if subscribed.reader.is_none() => {
+                errands.stop(archive, subscribed.replay);
             }
+            State::Subscribed(_) => {}
         }
     }
 }

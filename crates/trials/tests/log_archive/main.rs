@@ -75,6 +75,41 @@ fn what_is_recorded_is_replayed_to_module_and_services() {
     assert_eq!(bed.append(0, 1), Position(end.0 + 1_088));
 }
 
+/// What services that read nothing until then find, after the module has read as much of a replay
+/// of `count` messages.
+fn services_after(seed: u64, count: usize, read: usize, action: ArchiveAction) {
+    let mut bed = Bed::new(seed, 1);
+    bed.lead(0, START);
+    let middle = bed.append(0, read);
+    let end = if count > read { bed.append(0, count - read) } else { middle };
+    bed.leave(0);
+    bed.perform(0, ArchiveAction::StartReplay { from: START, to: end });
+    assert!(matches!(bed.next(0), ArchiveInput::ImageJoined { .. }));
+    let mut services = bed.join_services(0);
+    assert!(bed.until(|_| {
+        services.update();
+        services.image_count() == 1
+    }));
+    bed.read_to(0, middle);
+    bed.perform(0, action);
+    bed.run_millis(500);
+    let mut found = 0;
+    assert!(bed.until(|_| {
+        found += services.poll(1, |_| {});
+        found == read
+    }));
+}
+
+#[test]
+fn services_read_a_replay_to_its_end_after_the_module_has() {
+    services_after(27, 20, 20, ArchiveAction::StopReplay);
+}
+
+#[test]
+fn services_read_a_replay_that_is_left_as_far_as_the_module_has() {
+    services_after(28, 200, 10, ArchiveAction::LeaveLog);
+}
+
 #[test]
 fn a_follower_records_the_live_log_and_hears_of_its_orderly_end() {
     let mut bed = Bed::new(5, 2);
