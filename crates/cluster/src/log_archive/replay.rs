@@ -119,8 +119,8 @@ impl Replay {
         }
     }
 
-    /// Closes the image. A replay that services may have joined is not stopped: that would take from
-    /// them what they have not read yet. It ends by itself, at its end or when nobody reads it.
+    /// Closes the image. A replay that services may have joined is not stopped: that would take
+    /// from them what they have not read yet. It ends by itself, or when nobody reads it.
     pub(super) fn stop(self, environment: &mut Environment, errands: &mut Errands) {
         let archive = &mut environment.archive;
         match self.state {
