@@ -63,7 +63,14 @@ struct Stream {
     state: State,
     /// Of this stream alone: another may have an image of the same transport session.
     assembler: FragmentAssembler,
-    images: Vec<(SessionId, CorrelationId)>,
+    images: Vec<Source>,
+}
+
+/// An image, and who it is of.
+struct Source {
+    session_id: SessionId,
+    image: CorrelationId,
+    address: String,
 }
 
 /// All that clients say. Nothing here blocks.
@@ -168,7 +175,7 @@ impl Ingress {
     pub fn receive(
         &mut self,
         limit: usize,
-        mut on_message: impl FnMut(FromClient<'_>) -> Taken,
+        mut on_message: impl FnMut(FromClient<'_>, SessionId) -> Taken,
         mut on_error: impl FnMut(StreamError),
     ) -> usize {
         let mut count = 0;
@@ -179,7 +186,7 @@ impl Ingress {
             count += subscription.controlled_poll(limit, |fragment| {
                 assembler.on_fragment_controlled(fragment, |message| {
                     let taken = match codec::decode(message.payload()) {
-                        Ok(Some(decoded)) => on_message(decoded),
+                        Ok(Some(decoded)) => on_message(decoded, message.session_id()),
                         Ok(None) => Taken::Done,
                         Err(error) => {
                             on_error(error.into());
@@ -198,6 +205,13 @@ impl Ingress {
         count
     }
 
+    /// Address of the newest image with this transport session.
+    #[must_use]
+    pub fn address(&self, session_id: SessionId) -> Option<&str> {
+        let mut sources = self.streams.iter().flat_map(|stream| stream.images.iter().rev());
+        sources.find(|source| source.session_id == session_id).map(|source| &*source.address)
+    }
+
     /// Forgets a session that is over.
     pub fn forget(&mut self, session: ClusterSessionId) {
         self.links.remove(&session);
@@ -208,14 +222,14 @@ impl Ingress {
 fn link(
     links: &mut BTreeMap<ClusterSessionId, CorrelationId>,
     session: ClusterSessionId,
-    images: &[(SessionId, CorrelationId)],
+    images: &[Source],
     transport: SessionId,
 ) {
     if links.contains_key(&session) {
         return;
     }
-    if let Some((_, image)) = images.iter().rev().find(|(id, _)| *id == transport) {
-        links.insert(session, *image);
+    if let Some(source) = images.iter().rev().find(|source| source.session_id == transport) {
+        links.insert(session, source.image);
     }
 }
 
@@ -225,11 +239,15 @@ impl Stream {
         let (images, assembler) = (&mut self.images, &mut self.assembler);
         subscription.poll_image_events(|event| match event {
             ImageEvent::Available(image) => {
-                images.push((image.session_id(), image.correlation_id()));
+                images.push(Source {
+                    session_id: image.session_id(),
+                    image: image.correlation_id(),
+                    address: image.source_identity().to_string(),
+                });
             }
             ImageEvent::Unavailable(image) => {
                 let gone = image.correlation_id();
-                images.retain(|(_, id)| *id != gone);
+                images.retain(|source| source.image != gone);
                 assembler.remove(image.session_id());
                 on_gone(gone);
             }
@@ -244,11 +262,12 @@ mod tests {
     #[test]
     fn a_session_stays_with_its_first_image() {
         let session = ClusterSessionId(4);
-        let images = [
-            (SessionId(7), CorrelationId(70)),
-            (SessionId(8), CorrelationId(80)),
-            (SessionId(7), CorrelationId(71)),
-        ];
+        let source = |(session_id, image)| Source {
+            session_id: SessionId(session_id),
+            image: CorrelationId(image),
+            address: String::new(),
+        };
+        let images = [(7, 70), (8, 80), (7, 71)].map(source);
         let mut links = BTreeMap::new();
         link(&mut links, session, &images, SessionId(9));
         assert!(links.is_empty(), "an image that is not known");

@@ -28,6 +28,7 @@ use crate::members;
 use crate::module::{Module, Recovery, State};
 use crate::peers::{self, Peers};
 use crate::services::{self, Services};
+use crate::session_counters::SessionCounters;
 use crate::snapshot::Provenance;
 use crate::snapshot_archive::{SnapshotLoad, SnapshotLoadError};
 
@@ -417,6 +418,7 @@ impl ConsensusModule {
             services,
             peers,
             egress: Egress::new(handle.clone(), announcement),
+            sessions: SessionCounters::new(handle.clone(), self.config.member.cluster_id),
             ingress: Ingress::new(&handle, &settings, &self.config.channels),
             gauges,
             recovery,

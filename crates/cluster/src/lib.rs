@@ -26,6 +26,7 @@ pub mod peers;
 pub mod persist;
 pub mod recording_log;
 pub mod services;
+pub mod session_counters;
 pub mod snapshot;
 pub mod snapshot_archive;
 #[cfg(test)]

@@ -5,12 +5,14 @@
 //! ```
 //! The order of a pass is the contract of [`consensus`]: inputs, one tick, then the queues.
 
+mod clients;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use client::{AddError, Client, Counter, Pending};
 use consensus::{
-    Admit, CatchupPosition, ClientAction, ClusterSessionId, Consensus, ElectionState,
-    Ingress as Request, Input, ModuleState, Outcome, PeerAction, PeerMessage, RecordingId,
+    CatchupPosition, ClientAction, ClientInput, ClusterSessionId, Consensus, ElectionState, Input,
+    ModuleState, Outcome, PeerAction, PeerMessage, RecordingId,
 };
 use memory::error_log::ErrorLog;
 use runtime::duty_cycle::StallTracker;
@@ -18,22 +20,21 @@ use runtime::files::FileLock;
 use runtime::{Halt, Nanos, Now, Work};
 
 use crate::authentication::{Authenticator, Verdict};
-use crate::channels;
 use crate::config::{Config, Settings};
 use crate::counters::{Gauge, Gauges};
 use crate::egress::Egress;
 use crate::halt;
-use crate::ingress::codec::FromClient;
 use crate::ingress::{Ingress, Taken};
 use crate::log_archive::{LogArchive, Wanted};
 use crate::log_follower::At;
-use crate::log_publisher::LogPublisher;
 use crate::mark_file::MarkFile;
 use crate::peers::Peers;
 use crate::persist::Persister;
 use crate::services::Services;
 use crate::services::codec::LogSource;
+use crate::session_counters::SessionCounters;
 use crate::snapshot::{self, Provenance};
+use clients::Clients;
 
 /// How often time alone is looked at: waits of consensus are many times longer.
 const TICK: Nanos = Nanos::from_millis(5);
@@ -50,6 +51,7 @@ pub(crate) struct Module {
     pub(crate) services: Services,
     pub(crate) peers: Peers,
     pub(crate) egress: Egress,
+    pub(crate) sessions: SessionCounters,
     pub(crate) ingress: Ingress,
     pub(crate) gauges: Gauges,
     pub(crate) recovery: Recovery,
@@ -165,8 +167,14 @@ impl Module {
 
     /// What clients have to say, while this member is in service.
     fn hear_clients(&mut self, now: Now) -> Result<Work, Halt> {
-        let Self { core, egress, ingress, state, .. } = self;
-        egress.advance(|input| core.handle(now, Input::Client(input)));
+        let Self { core, egress, ingress, sessions, state, .. } = self;
+        egress.advance(|input| {
+            if let ClientInput::Connected(session) = input {
+                sessions.on_connected(session);
+            }
+            core.handle(now, Input::Client(input));
+        });
+        sessions.advance();
         let authenticator = &mut *self.authenticator;
         state.undecided.retain(|&session| {
             let verdict = authenticator.poll(session, now);
@@ -194,11 +202,12 @@ impl Module {
             authenticator,
             settings: &self.settings,
             is_ipc_allowed: self.config.channels.ingress_ipc_allowed,
+            opened: Vec::new(),
             findings: Vec::new(),
         };
         let count = ingress.receive(
             limit,
-            |message| match clients.take(message, now) {
+            |message, transport| match clients.take(message, transport, now) {
                 Ok(taken) => taken,
                 Err(error) => {
                     failure = Some(error);
@@ -207,8 +216,12 @@ impl Module {
             },
             |error| findings.push(error.to_string()),
         );
-        let found = clients.findings;
+        let Clients { opened, findings: found, .. } = clients;
         findings.extend(found);
+        for (session, mut origin) in opened {
+            origin.source = ingress.address(origin.session_id).unwrap_or_default().to_string();
+            sessions.describe(session, &origin);
+        }
         failure.map_or_else(|| Ok(Work::done(count).due(due)), Err)
     }
 
@@ -311,10 +324,11 @@ impl Module {
     }
 
     fn tell_clients(&mut self, now: Now) -> usize {
-        let Self { core, egress, ingress, authenticator, state, .. } = self;
+        let Self { core, egress, ingress, sessions, authenticator, state, .. } = self;
         let done = core.drain_clients(|session, action| match action {
             ClientAction::Connect { response_stream_id, response_channel } => {
                 egress.connect(session, response_channel, *response_stream_id);
+                sessions.connect(session, response_channel);
                 Outcome::Done
             }
             ClientAction::Authenticate { credentials, is_challenge_response } => {
@@ -332,6 +346,7 @@ impl Module {
             }
             ClientAction::Disconnect => {
                 egress.disconnect(session);
+                sessions.close(session);
                 ingress.forget(session);
                 state.undecided.remove(&session);
                 Outcome::Done
@@ -451,118 +466,4 @@ fn add(gauges: &mut Gauges, gauge: Gauge, delta: i64) {
 fn with_endpoint(position: &CatchupPosition, endpoint: Option<&str>) -> Option<PeerMessage> {
     let catchup_endpoint = endpoint?.to_string();
     Some(PeerMessage::CatchupPosition(CatchupPosition { catchup_endpoint, ..position.clone() }))
-}
-
-/// What the messages of clients meet.
-struct Clients<'a> {
-    core: &'a mut Consensus,
-    log: Option<&'a mut LogPublisher>,
-    authenticator: &'a mut dyn Authenticator,
-    settings: &'a Settings,
-    is_ipc_allowed: bool,
-    findings: Vec<String>,
-}
-
-impl Clients<'_> {
-    fn take(&mut self, message: FromClient<'_>, now: Now) -> Result<Taken, Halt> {
-        match message {
-            FromClient::Message { leadership_term_id, session, payload } => {
-                match self.core.admit(session, leadership_term_id, now) {
-                    Admit::Drop => Ok(Taken::Done),
-                    Admit::Wait => Ok(Taken::Wait),
-                    Admit::Append(header) => self.append(session, header, payload, now),
-                }
-            }
-            FromClient::Request(request) => Ok(self.request(request, now)),
-        }
-    }
-
-    fn append(
-        &mut self,
-        session: ClusterSessionId,
-        header: consensus::SessionHeader,
-        payload: &[u8],
-        now: Now,
-    ) -> Result<Taken, Halt> {
-        let Some(log) = &mut self.log else { return Ok(Taken::Wait) };
-        match log.append_message(header, payload) {
-            Ok(Outcome::Appended(position)) => {
-                self.core.appended(session, position, now);
-                Ok(Taken::Of(session))
-            }
-            Ok(_) => Ok(Taken::Wait),
-            Err(error) if error.is_of_message() => {
-                self.findings.push(error.to_string());
-                Ok(Taken::Of(session))
-            }
-            Err(error) => Err(failed(error)),
-        }
-    }
-
-    fn request(&mut self, request: Request<'_>, now: Now) -> Taken {
-        let core = &mut *self.core;
-        match request {
-            Request::Connect { response_channel, .. } => {
-                let template = self.settings.egress.as_ref();
-                let allowed = self.is_ipc_allowed;
-                let refined =
-                    channels::refine_response_channel(response_channel, template, allowed);
-                let Ok(refined) = refined else {
-                    self.findings.push("a client's response channel is none".to_string());
-                    return Taken::Done;
-                };
-                let before = core.newest_session();
-                core.handle(now, Input::Ingress(with_channel(request, &refined)));
-                let newest = core.newest_session();
-                if newest == before { Taken::Done } else { newest.map_or(Taken::Done, Taken::Of) }
-            }
-            Request::Admin { session, request_type, .. } => {
-                let principal = core.principal(session);
-                let is_authorised =
-                    principal.is_some_and(|it| self.authenticator.is_authorised(request_type, it));
-                core.handle(now, Input::Ingress(authorised(request, is_authorised)));
-                self.of(session)
-            }
-            Request::Close { session, .. }
-            | Request::KeepAlive { session, .. }
-            | Request::ChallengeResponse { session, .. } => {
-                core.handle(now, Input::Ingress(request));
-                self.of(session)
-            }
-        }
-    }
-
-    fn of(&self, session: ClusterSessionId) -> Taken {
-        if self.core.principal(session).is_some() { Taken::Of(session) } else { Taken::Done }
-    }
-}
-
-fn with_channel<'a>(request: Request<'a>, channel: &'a str) -> Request<'a> {
-    match request {
-        Request::Connect { correlation_id, response_stream_id, version, credentials, .. } => {
-            Request::Connect {
-                correlation_id,
-                response_stream_id,
-                version,
-                response_channel: channel,
-                credentials,
-            }
-        }
-        other => other,
-    }
-}
-
-fn authorised(request: Request<'_>, is_authorised: bool) -> Request<'_> {
-    match request {
-        Request::Admin { leadership_term_id, session, correlation_id, request_type, .. } => {
-            Request::Admin {
-                leadership_term_id,
-                session,
-                correlation_id,
-                request_type,
-                is_authorised,
-            }
-        }
-        other => other,
-    }
 }

@@ -292,6 +292,8 @@ fn a_leader_dies_another_serves_and_the_dead_one_follows_again() {
         assert_eq!(lab.ask(&mut client, b"hello"), number);
     }
     let session = client.session_id();
+    let leader = lab.leader();
+    assert_eq!(lab.counter(leader, 241), session, "a counter of the session");
     for round in 0..3 {
         let leader = lab.leader();
         let (host, process) = lab.nodes[leader];

@@ -16,8 +16,14 @@ pub enum FromClient<'a> {
         /// The application's bytes.
         payload: &'a [u8],
     },
-    /// For the core. An administrative request is not authorised yet, and a response channel is
-    /// as the client gave it.
+    /// A request for a session, for the core; its response channel is as the client gave it.
+    Connect {
+        /// The request.
+        request: Ingress<'a>,
+        /// What the client says of itself; empty if that is no text.
+        client_info: &'a str,
+    },
+    /// For the core. An administrative request is not authorised yet.
     Request(Ingress<'a>),
 }
 
@@ -46,14 +52,18 @@ pub fn decode(message: &[u8]) -> Result<Option<FromClient<'_>>, IngressError> {
                 payload: SessionMessageHeader::payload(message),
             }));
         }
-        Wire::SessionConnectRequest(m) => Ingress::Connect {
-            correlation_id: CorrelationId(m.correlation_id),
-            response_stream_id: m.response_stream_id,
-            version: m.version.0,
-            response_channel: std::str::from_utf8(m.response_channel)
-                .map_err(|_| IngressError::Channel)?,
-            credentials: m.encoded_credentials,
-        },
+        Wire::SessionConnectRequest(m) => {
+            let request = Ingress::Connect {
+                correlation_id: CorrelationId(m.correlation_id),
+                response_stream_id: m.response_stream_id,
+                version: m.version.0,
+                response_channel: std::str::from_utf8(m.response_channel)
+                    .map_err(|_| IngressError::Channel)?,
+                credentials: m.encoded_credentials,
+            };
+            let client_info = std::str::from_utf8(m.client_info).unwrap_or_default();
+            return Ok(Some(FromClient::Connect { request, client_info }));
+        }
         Wire::SessionCloseRequest(m) => Ingress::Close {
             leadership_term_id: LeadershipTermId(m.leadership_term_id),
             session: ClusterSessionId(m.cluster_session_id),
@@ -123,14 +133,17 @@ mod tests {
     #[test]
     fn every_request_reaches_the_core_with_its_fields() {
         decoded(&connect(b"aeron:ipc"), |request| {
-            let expected = Ingress::Connect {
-                correlation_id: CorrelationId(5),
-                response_stream_id: 102,
-                version: 768,
-                response_channel: "aeron:ipc",
-                credentials: b"key",
+            let expected = FromClient::Connect {
+                client_info: "name=x",
+                request: Ingress::Connect {
+                    correlation_id: CorrelationId(5),
+                    response_stream_id: 102,
+                    version: 768,
+                    response_channel: "aeron:ipc",
+                    credentials: b"key",
+                },
             };
-            assert_eq!(request, FromClient::Request(expected));
+            assert_eq!(request, expected);
         });
         let (leadership_term_id, cluster_session_id) = (TERM.0, SESSION.0);
         decoded(&SessionCloseRequest { leadership_term_id, cluster_session_id }, |request| {
