@@ -10,6 +10,7 @@ mod describe;
 mod driver;
 mod errors;
 mod member;
+mod node;
 mod orders;
 mod properties;
 mod stat;
@@ -35,6 +36,8 @@ enum Command {
     Driver(driver::Arguments),
     /// Run an archive beside a driver until SIGINT or SIGTERM.
     Archive(archive::Arguments),
+    /// Run a node of a cluster until it is shut down, or SIGINT or SIGTERM comes.
+    Node(Box<node::Arguments>),
     /// Tell all that files and counters tell of a member of a cluster.
     Describe(describe::Arguments),
     /// Let a cluster take a snapshot: for its leader.
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Driver(arguments) => driver::run(&arguments),
         Command::Archive(arguments) => archive::run(&arguments),
+        Command::Node(arguments) => node::run(&arguments),
         Command::Describe(arguments) => describe::run(&arguments),
         Command::Snapshot(arguments) => control::run(&arguments, Toggle::Snapshot),
         Command::Suspend(arguments) => control::run(&arguments, Toggle::Suspend),

@@ -24,7 +24,26 @@ pub enum DriverStartError {
 }
 
 /// Which agents share a thread, and how each thread idles.
-type Spread = fn(DriverAgents) -> Vec<(Box<dyn Agent>, IdleStrategy)>;
+pub(crate) type Spread = fn(DriverAgents) -> Vec<(Box<dyn Agent>, IdleStrategy)>;
+
+/// The spread that a threading mode stands for.
+pub(crate) fn spread(mode: &str) -> Result<Spread, DriverStartError> {
+    Ok(match mode {
+        "SHARED" => |agents| vec![(Box::new(agents.together()), IdleStrategy::WAIT)],
+        "SHARED_NETWORK" => |agents| {
+            let (conductor, network) = agents.network_together();
+            vec![(Box::new(network), IdleStrategy::WAIT), (conductor, IdleStrategy::BACKOFF)]
+        },
+        "DEDICATED" => |agents| {
+            vec![
+                (agents.receiver, IdleStrategy::WAIT),
+                (agents.sender, IdleStrategy::BACKOFF),
+                (agents.conductor, IdleStrategy::BACKOFF),
+            ]
+        },
+        _ => return Err(DriverStartError::ThreadingMode(mode.to_string())),
+    })
+}
 
 /// A running media driver: one, two or three threads, as `aeron.threading.mode` says.
 ///
@@ -49,22 +68,7 @@ impl Driver {
     /// # Errors
     /// As [`Driver::launch`].
     pub fn launch_on(config: Config, ports: &Ports) -> Result<Self, DriverStartError> {
-        let mode = config.agents.threading_mode.clone();
-        let spread: Spread = match mode.as_str() {
-            "SHARED" => |agents| vec![(Box::new(agents.together()), IdleStrategy::WAIT)],
-            "SHARED_NETWORK" => |agents| {
-                let (conductor, network) = agents.network_together();
-                vec![(Box::new(network), IdleStrategy::WAIT), (conductor, IdleStrategy::BACKOFF)]
-            },
-            "DEDICATED" => |agents| {
-                vec![
-                    (agents.receiver, IdleStrategy::WAIT),
-                    (agents.sender, IdleStrategy::BACKOFF),
-                    (agents.conductor, IdleStrategy::BACKOFF),
-                ]
-            },
-            _ => return Err(DriverStartError::ThreadingMode(mode)),
-        };
+        let spread = spread(&config.agents.threading_mode)?;
         let directory = config.directory.path.clone();
         let agents = driver::launch(config, ports, os::clock::now())?;
         let mut driver = Self { directory, threads: Vec::new() };

@@ -1,8 +1,9 @@
 //! Floor 7: the facade: what users import.
 //!
-//! It joins the parts to the operating system: [`Driver`], [`Archive`] and [`Client`] run on
-//! threads of their own, [`Wait`] waits for answers. Who would rather step things takes the crates
-//! of the lower floors, which are all here by their names, with the ports of [`os::ports`].
+//! It joins the parts to the operating system: [`Driver`], [`Archive`], [`Client`] and a whole
+//! [`Node`] run on threads of their own, [`Wait`] waits for answers, and [`run_service`] is the
+//! `main` of a program around a [`service`] of one's own. Who would rather step things takes the
+//! crates of the lower floors, which are all here by their names, with the ports of [`os::ports`].
 //!
 //! ```no_run
 //! use coracle::prelude::*;
@@ -32,6 +33,7 @@ pub mod cluster_control;
 pub mod directory;
 mod driver_threads;
 pub mod node_options;
+mod node_threads;
 mod wait;
 
 pub use archive;
@@ -52,6 +54,7 @@ pub use archive_thread::{Archive, ArchiveStartError};
 pub use client_thread::{Client, ClientStartError};
 pub use driver_threads::{Driver, DriverStartError};
 pub use node_options::{NodeOptions, NodeOptionsError};
+pub use node_threads::{Node, NodeStartError, run_service};
 pub use wait::Wait;
 
 /// What a service of one's own needs.
