@@ -30,6 +30,7 @@
 mod archive_thread;
 mod client_thread;
 pub mod cluster_control;
+mod cluster_session;
 pub mod directory;
 mod driver_threads;
 pub mod node_options;
@@ -52,6 +53,7 @@ pub use wire;
 
 pub use archive_thread::{Archive, ArchiveStartError};
 pub use client_thread::{Client, ClientStartError};
+pub use cluster_session::{ClusterSession, ClusterSessionError};
 pub use driver_threads::{Driver, DriverStartError};
 pub use node_options::{NodeOptions, NodeOptionsError};
 pub use node_threads::{Node, NodeStartError, run_service};

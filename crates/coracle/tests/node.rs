@@ -1,6 +1,6 @@
 //! A whole node on threads, as a program uses it.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_types)]
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,12 @@ fn directory(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("coracle-node-{}-{name}", std::process::id()))
 }
 
+/// The first of five ports in a row that nobody has, from `start` on.
+fn free_ports(start: u16) -> u16 {
+    let is_free = |port| std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok();
+    (start..32_000).step_by(10).find(|base| (0..5).all(|next| is_free(base + next))).unwrap()
+}
+
 /// Waits until the node leads.
 fn control_of(node: &Node) -> ClusterControl {
     let control = ClusterControl::open(node.directory(), 0).unwrap();
@@ -40,7 +46,8 @@ fn control_of(node: &Node) -> ClusterControl {
 
 #[test]
 fn a_node_ends_when_its_cluster_is_shut_down_and_starts_again() {
-    for (threads, base_port) in [(Threads::Shared, 31_000), (Threads::Dedicated, 31_100)] {
+    for (threads, start) in [(Threads::Shared, 30_000), (Threads::Dedicated, 30_500)] {
+        let base_port = free_ports(start);
         let directory = directory(&format!("{threads:?}"));
         let settings = settings(&directory, threads, base_port);
         let node = launch(&settings).unwrap();
@@ -59,7 +66,7 @@ fn a_node_ends_when_its_cluster_is_shut_down_and_starts_again() {
 #[test]
 fn a_part_that_fails_ends_the_node_and_is_named() {
     let directory = directory("failing");
-    let mut settings = settings(&directory, Threads::Dedicated, 31_200);
+    let mut settings = settings(&directory, Threads::Dedicated, free_ports(31_000));
     let channel = "aeron:udp?endpoint=no.such.host.invalid:9";
     settings.properties.push(("aeron.archive.control.channel".to_string(), channel.to_string()));
     let node = launch(&settings).unwrap();
