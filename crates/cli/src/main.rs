@@ -7,6 +7,7 @@ mod archive;
 mod bench;
 mod control;
 mod describe;
+mod demo;
 mod driver;
 mod errors;
 mod member;
@@ -32,6 +33,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show a cluster of three whose leader is killed in mid-stream, and what becomes of orders.
+    Demo(demo::Arguments),
     /// Run a media driver until SIGINT or SIGTERM.
     Driver(driver::Arguments),
     /// Run an archive beside a driver until SIGINT or SIGTERM.
@@ -79,6 +82,7 @@ type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Driver(arguments) => driver::run(&arguments),
         Command::Archive(arguments) => archive::run(&arguments),
         Command::Node(arguments) => node::run(&arguments),

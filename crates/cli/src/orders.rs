@@ -1,6 +1,6 @@
 //! `coracle orders`: what an order book makes of orders, without a cluster around it.
 
-mod source;
+pub(crate) mod source;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

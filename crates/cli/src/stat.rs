@@ -56,7 +56,7 @@ fn line(text: &mut String, record: &CounterRecord) {
 }
 
 /// A number with commas between groups of three digits.
-fn grouped(value: i64) -> String {
+pub(crate) fn grouped(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();
     let mut text = if value < 0 { "-".to_string() } else { String::new() };
     for (index, digit) in digits.chars().enumerate() {
