@@ -6,8 +6,8 @@
 mod archive;
 mod bench;
 mod control;
-mod describe;
 mod demo;
+mod describe;
 mod driver;
 mod errors;
 mod member;

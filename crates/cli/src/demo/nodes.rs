@@ -5,18 +5,25 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use coracle::cluster_control::ClusterControl;
+use coracle::consensus::Toggle;
 use coracle::directory::DriverDirectory;
+use coracle::os::clock;
 use coracle::os::process::{bind_to_parent, terminate};
 use coracle::runtime::Nanos;
 
 use super::place::Place;
 use super::script::MEMBERS;
-use super::status::{self, Status};
+use super::status::Status;
 
 /// Ports of a member: for clients, for members, for the log, for the archive.
 const PORTS_EACH: usize = 4;
 /// Ports of all members.
 pub(crate) const PORTS: usize = MEMBERS * PORTS_EACH;
+/// The cluster that nodes belong to unless they are told another.
+const CLUSTER_ID: i32 = 0;
+/// Length of all terms: a second or two of the stream.
+const TERM_LENGTH: &str = "1m";
 /// How long nodes may take to end when asked.
 const END: Nanos = Nanos::from_secs(5);
 /// How many of its last lines tell why a node ended.
@@ -75,6 +82,7 @@ impl Nodes {
         let output = File::options().create(true).append(true).open(&node.output)?;
         let mut command = Command::new(&self.program);
         command.args(["node", "--service", "order-book", "--members", &self.members]);
+        command.args(["--term-length", TERM_LENGTH]);
         command.arg("--member-id").arg(id.to_string());
         command.arg("--directory").arg(&node.directory).arg("--aeron-directory").arg(&node.driver);
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
@@ -102,8 +110,8 @@ impl Nodes {
 
     /// Asks the member for a snapshot; whether it took the word.
     pub(crate) fn ask_for_snapshot(&mut self, id: usize) -> bool {
-        let directory = self.nodes[id].counters();
-        directory.is_some_and(|directory| status::ask_for_snapshot(directory.counters()))
+        let control = ClusterControl::open(&self.nodes[id].driver, CLUSTER_ID);
+        control.and_then(|control| control.ask(Toggle::Snapshot, clock::now())).is_ok()
     }
 
     /// Looks whether all that were started still run.
@@ -128,10 +136,10 @@ impl Nodes {
                 let _ = terminate(child);
             }
         }
-        let deadline = coracle::os::clock::now().mono + END;
+        let deadline = clock::now().mono + END;
         let mut left = Vec::new();
         for node in &mut self.nodes {
-            while node.is_running() && coracle::os::clock::now().mono < deadline {
+            while node.is_running() && clock::now().mono < deadline {
                 coracle::os::thread::sleep(Nanos::from_millis(5));
             }
             if node.is_running() {

@@ -10,7 +10,7 @@ use coracle::runtime::files::Files as _;
 /// Where memory is a file system, on Linux.
 const MEMORY: &str = "/dev/shm";
 /// The room in it that three nodes and a client may come to need.
-const MEMORY_MIN: u64 = 512 << 20;
+const MEMORY_MIN: u64 = 256 << 20;
 
 /// The two directories. Dropping it removes them.
 pub(crate) struct Place {
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(memory_directory("d", disk, 1 << 30), (PathBuf::from("/dev/shm/d"), None));
         let (memory, note) = memory_directory("d", disk, 64 << 20);
         assert_eq!(memory, disk.join("memory"));
-        let told = "/dev/shm has room for 64 MiB only, not 512: drivers share files in /tmp/d";
+        let told = "/dev/shm has room for 64 MiB only, not 256: drivers share files in /tmp/d";
         assert_eq!(note.unwrap(), told);
     }
 

@@ -1,9 +1,8 @@
 //! What the counters of a node show of its member and its service.
 
 use coracle::cluster::counters::{Gauge, RECOVERY_TYPE};
-use coracle::consensus::{ElectionState, ModuleState, Role, Toggle};
+use coracle::consensus::{ElectionState, ModuleState, Role};
 use coracle::directory::DriverDirectory;
-use coracle::memory::counters::CountersReader;
 use order_book::service::{GAUGE_TYPE, GAUGES};
 
 /// A member at one moment. What has not been shown yet is as it is before anything happened.
@@ -122,19 +121,6 @@ fn book_of(gauges: [Option<i64>; GAUGES.len()]) -> Option<Book> {
     })
 }
 
-/// Asks the leader of whom these are the counters for a snapshot; false if its toggle is not
-/// neutral, or not there.
-pub(crate) fn ask_for_snapshot(counters: &CountersReader) -> bool {
-    let toggle = Gauge::ControlToggle.type_id();
-    let found = counters.ids().find(|&id| counters.type_id(id) == Some(toggle));
-    let Some(Ok(mut toggle)) = found.map(|id| counters.writer_unchecked(id)) else { return false };
-    let is_neutral = toggle.get() == Toggle::Neutral as i64;
-    if is_neutral {
-        toggle.set_release(Toggle::Snapshot as i64);
-    }
-    is_neutral
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_counters_of_a_driver_are_read_and_only_a_neutral_toggle_takes_the_word() {
+    fn the_counters_of_a_driver_are_read_by_their_types() {
         let place = crate::demo::place::Place::make("status", false).unwrap();
         let mut options = coracle::driver::Config::default();
         options.directory.path = place.driver("counters");
@@ -183,7 +169,6 @@ mod tests {
         let add = |type_id| client.add_counter(type_id, &key, "a label").wait().unwrap();
         let _recovery = add(RECOVERY_TYPE);
         let mut term = add(Gauge::LeadershipTermId.type_id());
-        let mut toggle = add(Gauge::ControlToggle.type_id());
         let gauges = (GAUGE_TYPE..).take(GAUGES.len()).map(CounterTypeId);
         let mut gauges: Vec<_> = gauges.map(add).collect();
         term.set(7);
@@ -192,11 +177,6 @@ mod tests {
         let book = Some(Book { position: 128_000, ..Book::default() });
         let recovery = Some(64_000);
         assert_eq!(Status::read(&seen), Status { term: 7, recovery, book, ..Status::default() });
-        assert!(!ask_for_snapshot(seen.counters()));
-        toggle.set(Toggle::Neutral as i64);
-        assert!(ask_for_snapshot(seen.counters()));
-        assert_eq!(toggle.get(), Toggle::Snapshot as i64);
-        assert!(!ask_for_snapshot(seen.counters()));
         client.close();
         driver.close().unwrap();
     }
