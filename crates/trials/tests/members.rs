@@ -91,19 +91,24 @@ impl Lab {
         self.nodes[id].1 = self.start(id, host);
     }
 
-    /// The value of a counter of a member, by its type.
-    fn counter(&mut self, id: usize, type_id: i32) -> Option<i64> {
+    /// A client of a member's driver, in a process of its own.
+    fn observer(&mut self, id: usize) -> (ProcessId, Client) {
         let (host, _) = self.nodes[id];
         let process = self.world.spawn(host, |_| Vec::new());
         let ports = self.world.ports(process);
         let mut connecting = Client::connect(client_config(), &ports, self.world.now(host));
-        let client = loop {
+        loop {
             if let Some(client) = connecting.poll(self.world.now(host)).unwrap() {
-                break client;
+                return (process, client);
             }
             self.world.wake(host);
             self.step();
-        };
+        }
+    }
+
+    /// The value of a counter of a member, by its type.
+    fn counter(&mut self, id: usize, type_id: i32) -> Option<i64> {
+        let (process, client) = self.observer(id);
         let value = client.counters().records().find(|it| it.type_id.0 == type_id)?.value;
         self.world.kill(process);
         Some(value)
@@ -111,17 +116,7 @@ impl Lab {
 
     /// What an operator writes into the control toggle.
     fn toggle(&mut self, id: usize, word: i64) {
-        let (host, _) = self.nodes[id];
-        let process = self.world.spawn(host, |_| Vec::new());
-        let ports = self.world.ports(process);
-        let mut connecting = Client::connect(client_config(), &ports, self.world.now(host));
-        let client = loop {
-            if let Some(client) = connecting.poll(self.world.now(host)).unwrap() {
-                break client;
-            }
-            self.world.wake(host);
-            self.step();
-        };
+        let (process, client) = self.observer(id);
         let counters = client.counters();
         let record = counters.records().find(|it| it.type_id.0 == 202).unwrap();
         counters.writer_unchecked(record.id).unwrap().set_release(word);
