@@ -26,6 +26,9 @@ use crate::orders::source::Request;
 
 /// How many orders may be on their way.
 const WINDOW: usize = 256;
+/// When to send an order again that was not answered: a leader lets go of answers that it cannot
+/// send at once.
+const RESEND_AFTER: Nanos = Nanos::from_millis(250);
 /// How many answers to take in one pass.
 const ANSWERS_MAX: usize = 256;
 /// How often to look at the members' counters.
@@ -305,7 +308,11 @@ fn client(place: &Place, system: &Ports, ports: &[u16]) -> Result<(Driver, Exact
     };
     let cluster = ClusterClient::connect(config, Box::new(NoCredentials), client, clock::now());
     let name = system.seed.cast_signed();
-    let options = ExactlyOnceOptions { window: WINDOW, ..ExactlyOnceOptions::new(name) };
+    let options = ExactlyOnceOptions {
+        window: WINDOW,
+        resend_after: RESEND_AFTER,
+        ..ExactlyOnceOptions::new(name)
+    };
     Ok((driver, ExactlyOnce::new(cluster, options)))
 }
 
