@@ -195,16 +195,9 @@ impl ArchiveClient {
             self.inbox.fail(id, RequestError::Disconnected { request });
         } else if length > max {
             self.inbox.fail(id, RequestError::TooLong { request, length, max });
-        } else {
-            self.inbox.expect(id, request, expected, self.now);
+        } else if self.inbox.expect(id, request, expected, self.now) {
             self.outbox.push(id, bytes);
         }
-        Request::new(id)
-    }
-
-    /// Answers a listing of nothing.
-    pub(crate) fn answer_empty<T>(&mut self, id: CorrelationId, expected: Expected) -> Request<T> {
-        self.inbox.answer_empty(id, expected);
         Request::new(id)
     }
 

@@ -34,6 +34,26 @@ pub(crate) enum Expected {
     ValueOrZero(ArchiveErrorCode),
 }
 
+impl Expected {
+    pub(crate) const fn recordings(count: usize) -> Self {
+        Self::Recordings { left: count, found: Vec::new() }
+    }
+
+    pub(crate) const fn subscriptions(count: usize) -> Self {
+        Self::Subscriptions { left: count, found: Vec::new() }
+    }
+
+    /// The answer, if there is one without asking: an archive would not answer a listing of
+    /// nothing.
+    const fn known(&self) -> Option<Answer> {
+        match self {
+            Self::Recordings { left: 0, .. } => Some(Answer::Recordings(Vec::new())),
+            Self::Subscriptions { left: 0, .. } => Some(Answer::Subscriptions(Vec::new())),
+            _ => None,
+        }
+    }
+}
+
 struct Open {
     request: &'static str,
     deadline: Nanos,
@@ -66,32 +86,27 @@ impl Inbox {
         self.control_session_id
     }
 
-    /// Waits for the answer to a request.
+    /// Waits for the answer to a request; returns whether it has to be made for that.
     pub(crate) fn expect(
         &mut self,
         id: CorrelationId,
         request: &'static str,
         expected: Expected,
         now: Now,
-    ) {
+    ) -> bool {
+        if let Some(answer) = expected.known() {
+            self.settle(id, Ok(answer));
+            return false;
+        }
         let deadline = now.mono + self.timeout;
         self.open.insert(id, Open { request, deadline, expected });
+        true
     }
 
     /// Answers a request that never goes out.
     pub(crate) fn fail(&mut self, id: CorrelationId, error: RequestError) {
         self.open.remove(&id);
         self.settle(id, Err(error));
-    }
-
-    /// Answers a listing of nothing.
-    pub(crate) fn answer_empty(&mut self, id: CorrelationId, expected: Expected) {
-        let answer = match expected {
-            Expected::Recordings { found, .. } => Answer::Recordings(found),
-            Expected::Subscriptions { found, .. } => Answer::Subscriptions(found),
-            Expected::Value | Expected::ValueOrZero(_) => Answer::Value(0),
-        };
-        self.settle(id, Ok(answer));
     }
 
     pub(crate) fn take(&mut self, id: CorrelationId) -> Option<Result<Answer, RequestError>> {

@@ -28,6 +28,25 @@ use crate::parameters::{RecordingMatch, ReplayParameters, ReplicationParameters}
 /// What "none" is on this wire.
 const NONE: i32 = -1;
 
+/// Whether there was such a subscription.
+const IS_SUBSCRIPTION: Expected = Expected::ValueOrZero(ArchiveErrorCode::UnknownSubscription);
+/// Whether there was such a replication.
+const IS_REPLICATION: Expected = Expected::ValueOrZero(ArchiveErrorCode::UnknownReplication);
+
+/// Queues a request: its name for errors, what is expected of its answer (a value, if nothing is
+/// said), and its message without the ids that every request carries.
+macro_rules! ask {
+    ($client:expr, $name:literal; $Message:ident { $($fields:tt)* }) => {
+        ask!($client, $name, Expected::Value; $Message { $($fields)* })
+    };
+    ($client:expr, $name:literal, $expected:expr; $Message:ident { $($fields:tt)* }) => {{
+        let (id, control_session_id) = ($client.next_id(), $client.control_session_id());
+        let message = $Message { control_session_id, correlation_id: id.0, $($fields)* };
+        let bytes = encode(&message);
+        $client.ask(id, $name, $expected, bytes)
+    }};
+}
+
 impl ArchiveClient {
     /// Records a channel and stream from now on; answers with the id of the archive's subscription.
     ///
@@ -41,16 +60,12 @@ impl ArchiveClient {
         source_location: SourceLocation,
         auto_stop: bool,
     ) -> Request<i64> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&StartRecordingRequest2 {
-            control_session_id,
-            correlation_id: id.0,
+        ask!(self, "start recording"; StartRecordingRequest2 {
             channel: channel.as_bytes(),
             stream_id: stream_id.0,
             source_location,
             auto_stop,
-        });
-        self.ask(id, "start recording", Expected::Value, bytes)
+        })
     }
 
     /// Goes on with a stopped recording; answers with the id of the archive's subscription.
@@ -65,63 +80,36 @@ impl ArchiveClient {
         source_location: SourceLocation,
         auto_stop: bool,
     ) -> Request<i64> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&ExtendRecordingRequest2 {
-            control_session_id,
-            correlation_id: id.0,
+        ask!(self, "extend recording"; ExtendRecordingRequest2 {
             recording_id,
             channel: channel.as_bytes(),
             stream_id: stream_id.0,
             source_location,
             auto_stop,
-        });
-        self.ask(id, "extend recording", Expected::Value, bytes)
+        })
     }
 
     /// Stops what [`start_recording`](Self::start_recording) of the same channel and stream began;
     /// answers whether there was such a thing.
     pub fn stop_recording(&mut self, channel: &str, stream_id: StreamId) -> Request<bool> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&StopRecordingRequest {
-            control_session_id,
-            correlation_id: id.0,
+        ask!(self, "stop recording", IS_SUBSCRIPTION; StopRecordingRequest {
             channel: channel.as_bytes(),
             stream_id: stream_id.0,
-        });
-        self.ask(
-            id,
-            "stop recording",
-            Expected::ValueOrZero(ArchiveErrorCode::UnknownSubscription),
-            bytes,
-        )
+        })
     }
 
     /// Stops a recording by the id that [`start_recording`](Self::start_recording) answered;
     /// answers whether there was such a thing.
     pub fn stop_recording_subscription(&mut self, subscription_id: i64) -> Request<bool> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&StopRecordingSubscriptionRequest {
-            control_session_id,
-            correlation_id: id.0,
+        let expected = IS_SUBSCRIPTION;
+        ask!(self, "stop recording subscription", expected; StopRecordingSubscriptionRequest {
             subscription_id,
-        });
-        self.ask(
-            id,
-            "stop recording subscription",
-            Expected::ValueOrZero(ArchiveErrorCode::UnknownSubscription),
-            bytes,
-        )
+        })
     }
 
     /// Stops an active recording; answers whether it was active.
     pub fn stop_recording_by_identity(&mut self, recording_id: i64) -> Request<bool> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&StopRecordingByIdentityRequest {
-            control_session_id,
-            correlation_id: id.0,
-            recording_id,
-        });
-        self.ask(id, "stop recording by identity", Expected::Value, bytes)
+        ask!(self, "stop recording by identity"; StopRecordingByIdentityRequest { recording_id })
     }
 
     /// Replays a recording to a channel and stream; answers with the replay's session.
@@ -198,49 +186,24 @@ impl ArchiveClient {
 
     /// Stops a replay. One that is not there is no error.
     pub fn stop_replay(&mut self, replay: ReplaySession) -> Request<()> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&StopReplayRequest {
-            control_session_id,
-            correlation_id: id.0,
-            replay_session_id: replay.0,
-        });
-        self.ask(id, "stop replay", Expected::Value, bytes)
+        ask!(self, "stop replay"; StopReplayRequest { replay_session_id: replay.0 })
     }
 
     /// Stops all replays of a recording, or of all.
     pub fn stop_all_replays(&mut self, recording_id: Option<i64>) -> Request<()> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&StopAllReplaysRequest {
-            control_session_id,
-            correlation_id: id.0,
+        ask!(self, "stop all replays"; StopAllReplaysRequest {
             recording_id: recording_id.unwrap_or(-1),
-        });
-        self.ask(id, "stop all replays", Expected::Value, bytes)
+        })
     }
 
     /// Asks for a token for [`replay_elsewhere`](Self::replay_elsewhere). It is good for 5 s.
     pub fn replay_token(&mut self, recording_id: i64) -> Request<i64> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes =
-            encode(&ReplayTokenRequest { control_session_id, correlation_id: id.0, recording_id });
-        self.ask(id, "replay token", Expected::Value, bytes)
+        ask!(self, "replay token"; ReplayTokenRequest { recording_id })
     }
 
     /// Describes one recording; answers none if there is none.
     pub fn list_recording(&mut self, recording_id: i64) -> Request<Option<Recording>> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&ListRecordingRequest {
-            control_session_id,
-            correlation_id: id.0,
-            recording_id,
-        });
-        self.ask_list(
-            id,
-            "list recording",
-            1,
-            Expected::Recordings { left: 1, found: Vec::new() },
-            bytes,
-        )
+        ask!(self, "list recording", Expected::recordings(1); ListRecordingRequest { recording_id })
     }
 
     /// Describes at most `count` recordings from an id on. One listing may run at a time.
@@ -249,20 +212,10 @@ impl ArchiveClient {
         recording_id_min: i64,
         count: usize,
     ) -> Request<Vec<Recording>> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&ListRecordingsRequest {
-            control_session_id,
-            correlation_id: id.0,
+        ask!(self, "list recordings", Expected::recordings(count); ListRecordingsRequest {
             from_recording_id: recording_id_min,
             record_count: wire_count(count),
-        });
-        self.ask_list(
-            id,
-            "list recordings",
-            count,
-            Expected::Recordings { left: count, found: Vec::new() },
-            bytes,
-        )
+        })
     }
 
     /// The same, of a stream whose channel, as it was asked for, contains a text.
@@ -273,22 +226,13 @@ impl ArchiveClient {
         channel_fragment: &str,
         stream_id: StreamId,
     ) -> Request<Vec<Recording>> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&ListRecordingsForUriRequest {
-            control_session_id,
-            correlation_id: id.0,
+        let expected = Expected::recordings(count);
+        ask!(self, "list recordings for uri", expected; ListRecordingsForUriRequest {
             from_recording_id: recording_id_min,
             record_count: wire_count(count),
             channel: channel_fragment.as_bytes(),
             stream_id: stream_id.0,
-        });
-        self.ask_list(
-            id,
-            "list recordings for uri",
-            count,
-            Expected::Recordings { left: count, found: Vec::new() },
-            bytes,
-        )
+        })
     }
 
     /// The newest recording that matches, if there is one.
@@ -296,16 +240,12 @@ impl ArchiveClient {
         &mut self,
         found: &RecordingMatch<'_>,
     ) -> Request<Option<i64>> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&FindLastMatchingRecordingRequest {
-            control_session_id,
-            correlation_id: id.0,
+        ask!(self, "find last matching recording"; FindLastMatchingRecordingRequest {
             min_recording_id: found.recording_id_min,
             session_id: found.session_id.0,
             stream_id: found.stream_id.0,
             channel: found.channel_fragment.as_bytes(),
-        });
-        self.ask(id, "find last matching recording", Expected::Value, bytes)
+        })
     }
 
     /// Describes at most `count` subscriptions that record, from the `first`th on, whose channel
@@ -317,89 +257,49 @@ impl ArchiveClient {
         stream_id: Option<StreamId>,
         channel_fragment: &str,
     ) -> Request<Vec<RecordingSubscription>> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&ListRecordingSubscriptionsRequest {
-            control_session_id,
-            correlation_id: id.0,
+        let expected = Expected::subscriptions(count);
+        ask!(self, "list recording subscriptions", expected; ListRecordingSubscriptionsRequest {
             pseudo_index: first,
             subscription_count: wire_count(count),
             apply_stream_id: stream_id.is_some(),
             stream_id: stream_id.map_or(0, |stream_id| stream_id.0),
             channel: channel_fragment.as_bytes(),
-        });
-        self.ask_list(
-            id,
-            "list recording subscriptions",
-            count,
-            Expected::Subscriptions { left: count, found: Vec::new() },
-            bytes,
-        )
+        })
     }
 
     /// Where a recording begins.
     pub fn start_position(&mut self, recording_id: i64) -> Request<Position> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&StartPositionRequest {
-            control_session_id,
-            correlation_id: id.0,
-            recording_id,
-        });
-        self.ask(id, "start position", Expected::Value, bytes)
+        ask!(self, "start position"; StartPositionRequest { recording_id })
     }
 
     /// How far a recording has come; none if it is not active.
     pub fn recording_position(&mut self, recording_id: i64) -> Request<Option<Position>> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&RecordingPositionRequest {
-            control_session_id,
-            correlation_id: id.0,
-            recording_id,
-        });
-        self.ask(id, "recording position", Expected::Value, bytes)
+        ask!(self, "recording position"; RecordingPositionRequest { recording_id })
     }
 
     /// Where a recording stopped; none while it is active.
     pub fn stop_position(&mut self, recording_id: i64) -> Request<Option<Position>> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes =
-            encode(&StopPositionRequest { control_session_id, correlation_id: id.0, recording_id });
-        self.ask(id, "stop position", Expected::Value, bytes)
+        ask!(self, "stop position"; StopPositionRequest { recording_id })
     }
 
     /// How far a recording has come, active or not.
     pub fn max_recorded_position(&mut self, recording_id: i64) -> Request<Position> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&MaxRecordedPositionRequest {
-            control_session_id,
-            correlation_id: id.0,
-            recording_id,
-        });
-        self.ask(id, "max recorded position", Expected::Value, bytes)
+        ask!(self, "max recorded position"; MaxRecordedPositionRequest { recording_id })
     }
 
     /// Cuts a stopped recording off at a position, which must be that of a frame; answers how many
     /// files will be deleted. The signal [`Delete`](crate::RecordingSignal::Delete) tells when they
     /// are.
     pub fn truncate_recording(&mut self, recording_id: i64, position: Position) -> Request<i64> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&TruncateRecordingRequest {
-            control_session_id,
-            correlation_id: id.0,
+        ask!(self, "truncate recording"; TruncateRecordingRequest {
             recording_id,
             position: position.0,
-        });
-        self.ask(id, "truncate recording", Expected::Value, bytes)
+        })
     }
 
     /// Deletes a stopped recording; answers how many files will be deleted, which a signal tells.
     pub fn purge_recording(&mut self, recording_id: i64) -> Request<i64> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&PurgeRecordingRequest {
-            control_session_id,
-            correlation_id: id.0,
-            recording_id,
-        });
-        self.ask(id, "purge recording", Expected::Value, bytes)
+        ask!(self, "purge recording"; PurgeRecordingRequest { recording_id })
     }
 
     /// Forgets the segments before a position, which must be the base of one, and keeps their
@@ -409,25 +309,15 @@ impl ArchiveClient {
         recording_id: i64,
         new_start_position: Position,
     ) -> Request<()> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&DetachSegmentsRequest {
-            control_session_id,
-            correlation_id: id.0,
+        ask!(self, "detach segments"; DetachSegmentsRequest {
             recording_id,
             new_start_position: new_start_position.0,
-        });
-        self.ask(id, "detach segments", Expected::Value, bytes)
+        })
     }
 
     /// Deletes the files of detached segments; answers how many, and a signal tells when.
     pub fn delete_detached_segments(&mut self, recording_id: i64) -> Request<i64> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&DeleteDetachedSegmentsRequest {
-            control_session_id,
-            correlation_id: id.0,
-            recording_id,
-        });
-        self.ask(id, "delete detached segments", Expected::Value, bytes)
+        ask!(self, "delete detached segments"; DeleteDetachedSegmentsRequest { recording_id })
     }
 
     /// Detaches and deletes at once; answers how many files, and a signal tells when.
@@ -436,25 +326,15 @@ impl ArchiveClient {
         recording_id: i64,
         new_start_position: Position,
     ) -> Request<i64> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&PurgeSegmentsRequest {
-            control_session_id,
-            correlation_id: id.0,
+        ask!(self, "purge segments"; PurgeSegmentsRequest {
             recording_id,
             new_start_position: new_start_position.0,
-        });
-        self.ask(id, "purge segments", Expected::Value, bytes)
+        })
     }
 
     /// Takes detached segments back; answers how many.
     pub fn attach_segments(&mut self, recording_id: i64) -> Request<i64> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&AttachSegmentsRequest {
-            control_session_id,
-            correlation_id: id.0,
-            recording_id,
-        });
-        self.ask(id, "attach segments", Expected::Value, bytes)
+        ask!(self, "attach segments"; AttachSegmentsRequest { recording_id })
     }
 
     /// Moves the segments of one stopped recording to the front or end of another; answers how
@@ -464,26 +344,18 @@ impl ArchiveClient {
         src_recording_id: i64,
         dst_recording_id: i64,
     ) -> Request<i64> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&MigrateSegmentsRequest {
-            control_session_id,
-            correlation_id: id.0,
+        ask!(self, "migrate segments"; MigrateSegmentsRequest {
             src_recording_id,
             dst_recording_id,
-        });
-        self.ask(id, "migrate segments", Expected::Value, bytes)
+        })
     }
 
     /// Writes another channel into the description of a recording.
     pub fn update_channel(&mut self, recording_id: i64, channel: &str) -> Request<()> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&UpdateChannelRequest {
-            control_session_id,
-            correlation_id: id.0,
+        ask!(self, "update channel"; UpdateChannelRequest {
             recording_id,
             channel: channel.as_bytes(),
-        });
-        self.ask(id, "update channel", Expected::Value, bytes)
+        })
     }
 
     /// Copies a recording from another archive to this one; answers with the replication's id,
@@ -498,11 +370,8 @@ impl ArchiveClient {
         src_control_stream_id: StreamId,
         parameters: &ReplicationParameters<'_>,
     ) -> Request<i64> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
         let session_id = parameters.replication_session_id;
-        let bytes = encode(&ReplicateRequest2 {
-            control_session_id,
-            correlation_id: id.0,
+        ask!(self, "replicate"; ReplicateRequest2 {
             src_recording_id,
             dst_recording_id: parameters.dst_recording_id.unwrap_or(-1),
             stop_position: parameters.stop_position.map_or(-1, |position| position.0),
@@ -516,45 +385,18 @@ impl ArchiveClient {
             replication_channel: parameters.replication_channel.as_bytes(),
             encoded_credentials: parameters.encoded_credentials,
             src_response_channel: parameters.src_response_channel.as_bytes(),
-        });
-        self.ask(id, "replicate", Expected::Value, bytes)
+        })
     }
 
     /// Stops a replication; answers whether there was such a thing.
     pub fn stop_replication(&mut self, replication_id: i64) -> Request<bool> {
-        let (id, control_session_id) = (self.next_id(), self.control_session_id());
-        let bytes = encode(&StopReplicationRequest {
-            control_session_id,
-            correlation_id: id.0,
-            replication_id,
-        });
-        self.ask(
-            id,
-            "stop replication",
-            Expected::ValueOrZero(ArchiveErrorCode::UnknownReplication),
-            bytes,
-        )
+        ask!(self, "stop replication", IS_REPLICATION; StopReplicationRequest { replication_id })
     }
 
     /// Says that this client lives. Not needed: reading is enough. There is no answer.
     pub fn keep_alive(&mut self) {
         let control_session_id = self.control_session_id();
         self.tell(encode(&KeepAliveRequest { control_session_id, correlation_id: -1 }));
-    }
-
-    /// Queues a listing. One of nothing is answered at once: an archive would not answer it.
-    fn ask_list<T>(
-        &mut self,
-        id: CorrelationId,
-        request: &'static str,
-        count: usize,
-        expected: Expected,
-        bytes: Vec<u8>,
-    ) -> Request<T> {
-        if count == 0 {
-            return self.answer_empty(id, expected);
-        }
-        self.ask(id, request, expected, bytes)
     }
 }
 
