@@ -111,6 +111,12 @@ impl Recorder {
         }
     }
 
+    /// How many transports bring the stream of a recording.
+    pub(crate) fn transport_count(&self, recording_id: i64) -> i32 {
+        let session = self.sessions.iter().find(|it| it.recording_id == recording_id);
+        session.map_or(0, |session| session.image.active_transport_count())
+    }
+
     /// One cycle.
     pub(crate) fn do_work(&mut self) -> Work {
         let mut done = self.poll_syncs() + self.poll_segments();

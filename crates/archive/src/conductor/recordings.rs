@@ -106,11 +106,11 @@ impl Conductor {
         self.subscribe(asker, stream_id, location, true, channel, Some(recording_id))
     }
 
-    /// The channel of a subscription with the port that was chosen, once that is known.
-    pub(super) fn resolved_channel(&self, subscription_id: i64) -> Option<String> {
-        match &self.subscriptions.get(&subscription_id)?.state {
+    /// A subscription that records, once the driver has made it.
+    pub(super) fn recording_subscription(&self, id: i64) -> Option<&Subscription> {
+        match &self.subscriptions.get(&id)?.state {
             SubscriptionState::Adding(_) => None,
-            SubscriptionState::Active(subscription) => subscription.resolved_channel(),
+            SubscriptionState::Active(subscription) => Some(subscription),
         }
     }
 
