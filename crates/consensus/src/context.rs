@@ -6,6 +6,7 @@ use wire::time::{Nanos, Now};
 use crate::action::{ArchiveAction, Out, Persist, ServiceAction};
 use crate::config::Config;
 use crate::control::{Control, ModuleState};
+use crate::election::ElectionState;
 use crate::id::{LeadershipTermId, MemberId, RecordingId};
 use crate::member::Members;
 use crate::message::{CanvassPosition, PeerMessage};
@@ -17,6 +18,11 @@ use crate::timer::Timers;
 
 /// Terms further above the known ones than this are refused (reliability, decision 2).
 const TERM_LEAP_MAX: i64 = 1 << 20;
+
+/// Doublings of a time-out, at most.
+const FAILURES_MAX: u32 = 5;
+/// How long a time-out grows to at most, unless it is longer by configuration.
+const PATIENCE_MAX: Nanos = Nanos::from_secs(10);
 
 /// What this member is in the cluster: counter 201.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +154,8 @@ pub(crate) struct Context {
     pub(crate) is_extended_canvass: bool,
     pub(crate) last_leader_update: Nanos,
     pub(crate) last_escape: Option<Nanos>,
+    /// How often an election failed since this member was in service: see [`Context::silence`].
+    pub(crate) failures: u32,
     pub(crate) verified: Option<Verified>,
     /// A join was acknowledged by all services.
     pub(crate) is_joined: bool,
@@ -205,6 +213,7 @@ impl Context {
             is_extended_canvass: true,
             last_leader_update: now.mono,
             last_escape: None,
+            failures: 0,
             verified: None,
             is_joined: false,
             halt: None,
@@ -228,6 +237,35 @@ impl Context {
     /// Time for the log: the wall clock, but never less than the last time in the log.
     pub(crate) fn log_time(&self) -> i64 {
         self.config.time_unit.from_nanos(self.now.epoch.0).max(self.log.time)
+    }
+
+    /// How long a ballot lasts: longer after each that failed.
+    pub(crate) fn ballot_timeout(&self) -> Nanos {
+        self.patient(self.config.timeouts.election_timeout)
+    }
+
+    /// Without a word for how long another member counts as gone. In service it is the configured
+    /// time; while elections fail it grows. Time-outs made for a quiet machine are too short on one
+    /// whose disk or processor is overloaded: nothing would ever come of its elections.
+    pub(crate) fn silence(&self) -> Nanos {
+        self.patient(self.config.timeouts.leader_heartbeat_timeout)
+    }
+
+    fn patient(&self, timeout: Nanos) -> Nanos {
+        let longer = timeout.0.saturating_mul(1 << self.failures.min(FAILURES_MAX));
+        Nanos(longer.min(timeout.max(PATIENCE_MAX).0))
+    }
+
+    /// Counts elections that fail, and forgets them in service.
+    pub(crate) fn note_transition(&mut self, was: ElectionState, is: ElectionState) {
+        use ElectionState as E;
+        let is_ballot = matches!(was, E::CandidateBallot | E::FollowerBallot);
+        let is_after_ballot = (E::LeaderLogReplication..E::Closed).contains(&was);
+        if is_ballot && is == E::Canvass || is_after_ballot && is == E::Init {
+            self.failures = (self.failures + 1).min(FAILURES_MAX);
+        } else if is == E::Closed {
+            self.failures = 0;
+        }
     }
 
     pub(crate) fn halt(&mut self, reason: Halt) {

@@ -189,12 +189,15 @@ impl Consensus {
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         self.ctx.now = now;
         self.observe(&input);
+        let before = self.election.state();
         let election = core::mem::replace(&mut self.election, Election::Halted);
         self.election = election.handle(&mut self.ctx, &input);
+        self.ctx.note_transition(before, self.election.state());
         for _ in 0..ADVANCES_MAX {
             let before = self.election.state();
             let election = core::mem::replace(&mut self.election, Election::Halted);
             self.election = election.advance(&mut self.ctx);
+            self.ctx.note_transition(before, self.election.state());
             self.ctx.advance_control();
             if self.election.state() == before {
                 break;

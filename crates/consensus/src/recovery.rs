@@ -39,8 +39,8 @@ pub struct SnapshotSet {
 
 /// The newest complete snapshot among valid entries: all services and the module, or none of it.
 ///
-/// A set that lacks a service is ignored (cluster specification 7.6 and 11.2 P); so is one beyond
-/// the end of the recording of the log, unless there is no recording at all.
+/// A set that lacks a service is ignored (cluster specification 7.6 and 11.2 P). One beyond the end
+/// of the recording of the log is not: what was committed is gone then, and the core says so.
 #[must_use]
 pub fn newest_snapshot(entries: &[SnapshotEntry], service_count: usize) -> Option<SnapshotSet> {
     let mut modules: Vec<&SnapshotEntry> =

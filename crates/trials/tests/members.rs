@@ -323,3 +323,13 @@ fn members_come_back_from_a_snapshot_and_the_log_behind_it() {
     let mut client = lab.connected();
     assert_eq!(lab.ask(&mut client, b"again"), 22);
 }
+
+/// What is spoken must be durable first: with disks that take longer than a ballot lasts, no member
+/// ever led, nor did one on a machine that was too busy for the time-outs of its profile.
+#[test]
+fn disks_slower_than_a_ballot_delay_an_election_but_let_it_end() {
+    let mut lab = Lab::new(5, 3);
+    lab.world.set_background_delay(Nanos::from_millis(300), Nanos::from_millis(500));
+    let mut client = lab.connected();
+    assert_eq!(lab.ask(&mut client, b"slowly"), 1);
+}

@@ -11,13 +11,31 @@ use crate::message::{PeerMessage, RequestVote, Vote};
 /// This member asked for votes.
 #[derive(Clone, Debug)]
 pub(crate) struct CandidateBallot {
-    deadline: Nanos,
+    clock: Clock,
 }
 
 /// This member voted for another and waits for it to lead.
 #[derive(Clone, Debug)]
 pub(crate) struct FollowerBallot {
-    deadline: Nanos,
+    clock: Clock,
+}
+
+/// The time of a ballot. It runs from when the own word is durable, since it is not spoken before:
+/// on a disk that takes longer than a ballot lasts, none would ever succeed.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    deadline: Option<Nanos>,
+}
+
+impl Clock {
+    const NEW: Self = Self { deadline: None };
+
+    fn is_over(&mut self, ctx: &Context) -> bool {
+        if self.deadline.is_none() && ctx.out.is_persisted() {
+            self.deadline = Some(ctx.mono() + ctx.ballot_timeout());
+        }
+        self.deadline.is_some_and(|deadline| deadline <= ctx.mono())
+    }
 }
 
 /// Stands for the next term. P1: the term is on disk before it is spoken of.
@@ -37,8 +55,7 @@ pub(crate) fn stand(ctx: &mut Context) -> Election {
         candidate_term_id: term,
         candidate_member_id: own,
     }));
-    let deadline = ctx.mono() + ctx.config.timeouts.election_timeout;
-    Election::CandidateBallot(CandidateBallot { deadline })
+    Election::CandidateBallot(CandidateBallot { clock: Clock::NEW })
 }
 
 fn vote(ctx: &mut Context, request: &RequestVote, vote: bool) {
@@ -82,8 +99,7 @@ pub(crate) fn on_request(ctx: &mut Context, request: &RequestVote) -> Option<Ele
     }
     ctx.promise = term;
     ctx.role = Role::Follower;
-    let deadline = ctx.mono() + ctx.config.timeouts.election_timeout;
-    Some(Election::FollowerBallot(FollowerBallot { deadline }))
+    Some(Election::FollowerBallot(FollowerBallot { clock: Clock::NEW }))
 }
 
 fn is_of_term(input: &Input<'_>, term: LeadershipTermId) -> bool {
@@ -115,12 +131,12 @@ impl CandidateBallot {
         }
     }
 
-    pub(crate) fn advance(self, ctx: &mut Context) -> Election {
+    pub(crate) fn advance(mut self, ctx: &mut Context) -> Election {
         let (term, quorum) = (ctx.candidate, ctx.config.quorum());
         if ctx.members.is_unanimous_leader(term, ctx.graceful, quorum) {
             return leader::win(ctx);
         }
-        if ctx.mono() < self.deadline {
+        if !self.clock.is_over(ctx) {
             return Election::CandidateBallot(self);
         }
         if ctx.members.is_quorum_leader(term, quorum) {
@@ -144,8 +160,8 @@ impl FollowerBallot {
         }
     }
 
-    pub(crate) fn advance(self, ctx: &mut Context) -> Election {
-        if ctx.mono() < self.deadline {
+    pub(crate) fn advance(mut self, ctx: &mut Context) -> Election {
+        if !self.clock.is_over(ctx) {
             return Election::FollowerBallot(self);
         }
         canvass::enter(ctx)

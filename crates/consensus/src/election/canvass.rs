@@ -205,7 +205,7 @@ impl Canvass {
             return Election::Canvass(self);
         }
         ctx.is_extended_canvass = false;
-        let delay = ctx.random.below(ctx.config.timeouts.election_timeout.0 / 2);
+        let delay = ctx.random.below(ctx.ballot_timeout().0 / 2);
         Election::Nominate(Nominate { at: now + Nanos(delay), last_sent: self.last_sent })
     }
 

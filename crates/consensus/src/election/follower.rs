@@ -343,7 +343,7 @@ impl Follower {
 
     pub(crate) fn advance(mut self, ctx: &mut Context) -> Election {
         let now = ctx.mono();
-        let timeout = ctx.config.timeouts.leader_heartbeat_timeout;
+        let timeout = ctx.silence();
         let is_silent = self.last_heard + timeout <= now;
         if is_silent && ctx.control.termination.is_none() {
             return restart(ctx);

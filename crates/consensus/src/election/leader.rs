@@ -107,7 +107,7 @@ impl Leader {
 
     /// Whether the event of the new term is to be appended.
     pub(crate) fn is_event_due(&self, ctx: &Context) -> bool {
-        let timeout = ctx.config.timeouts.leader_heartbeat_timeout;
+        let timeout = ctx.silence();
         matches!(self.step, Step::Ready)
             && ctx.members.has_ready_quorum(self.base, ctx.mono(), timeout, ctx.config.quorum())
     }
@@ -243,15 +243,11 @@ impl Leader {
     }
 
     pub(crate) fn advance(mut self, ctx: &mut Context) -> Election {
-        let (now, timeouts) = (ctx.mono(), ctx.config.timeouts);
+        let (now, silence) = (ctx.mono(), ctx.silence());
         self.is_durable |= ctx.out.is_persisted();
         self.update_quorum(ctx);
         self.speak(ctx);
-        let has_quorum = ctx.members.has_active_quorum(
-            now,
-            timeouts.leader_heartbeat_timeout,
-            ctx.config.quorum(),
-        );
+        let has_quorum = ctx.members.has_active_quorum(now, silence, ctx.config.quorum());
         let is_ending = ctx.control.state == ModuleState::Terminating;
         if !has_quorum && !is_ending && ctx.config.rules.l4_step_down {
             return restart(ctx);
@@ -308,7 +304,7 @@ impl Leader {
         let recorded =
             if rules.commit_within_recorded { ctx.log.recorded } else { ctx.log.published };
         let own = self.is_durable.then_some(recorded);
-        let timeout = ctx.config.timeouts.leader_heartbeat_timeout;
+        let timeout = ctx.silence();
         let reported = ctx.members.quorum_position(own, ctx.mono(), timeout, ctx.config.quorum());
         self.quorum_position = reported.min(own.unwrap_or(Position(0)));
         if self.quorum_position >= self.base || !rules.l2_count_own_term_only {
