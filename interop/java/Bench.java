@@ -121,6 +121,10 @@ public final class Bench {
                 case "archive" -> BenchArchive.archive(bench);
                 case "record" -> BenchArchive.record(bench);
                 case "replay" -> BenchArchive.replay(bench);
+                case "member" -> BenchCluster.member(bench);
+                case "load" -> BenchCluster.load(bench);
+                case "first-echo" -> BenchCluster.firstEcho(bench);
+                case "outage" -> BenchCluster.outage(bench);
                 default -> throw new IllegalArgumentException("unknown role " + arguments[0]);
             }
             Runtime.getRuntime().halt(0);

@@ -4,9 +4,11 @@
 //! settings, so that what else the machine does hits both alike; it is stated with each figure.
 
 mod archive;
+mod cluster;
 mod cpu;
 mod ipc;
 mod latency;
+mod memory;
 mod pairs;
 mod report;
 mod roles;
@@ -35,6 +37,8 @@ enum What {
     Udp(Settings),
     /// Recording and replaying streams of one host.
     Archive(Settings),
+    /// Three members that echo what a client sends.
+    Cluster(Settings),
     /// One process of a measurement; started by the others.
     #[command(hide = true)]
     Role {
@@ -75,6 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         What::Ipc(settings) => measure(settings, &ipc::CASES),
         What::Udp(settings) => measure(settings, &udp::CASES),
         What::Archive(settings) => measure(settings, &archive::CASES),
+        What::Cluster(settings) => measure(settings, &cluster::CASES),
         What::Role { name, options } => roles::run(name, options),
     }
 }

@@ -18,7 +18,7 @@ pub(crate) const RATE: &[Column] = &[
 ];
 
 /// Round trips of one run, at most: they are kept in memory.
-const SAMPLES_MAX: u32 = 4 << 20;
+pub(crate) const SAMPLES_MAX: u32 = 4 << 20;
 
 /// What all measurements share.
 pub(crate) struct Setting {
@@ -172,9 +172,32 @@ impl<'a> Stage<'a> {
         Ok(started)
     }
 
-    fn expect(&mut self, Started(at): Started, beginning: &str) -> Result<String, Failure> {
-        let process = self.processes.get_mut(at).ok_or("a process of another stage")?;
-        process.expect(beginning)
+    /// Waits for a line of a process that begins so, and returns the rest of it.
+    ///
+    /// # Errors
+    /// It fails.
+    pub(crate) fn expect(&mut self, at: Started, beginning: &str) -> Result<String, Failure> {
+        self.process(at)?.expect(beginning)
+    }
+
+    /// Ends a process by SIGKILL.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) fn kill(&mut self, at: Started) -> Result<(), Failure> {
+        Ok(self.process(at)?.kill()?)
+    }
+
+    fn process(&mut self, Started(at): Started) -> Result<&mut Process, Failure> {
+        Ok(self.processes.get_mut(at).ok_or("a process of another stage")?)
+    }
+
+    /// The system's id of a process.
+    ///
+    /// # Errors
+    /// It is of another stage.
+    pub(crate) fn id(&self, Started(at): Started) -> Result<u32, Failure> {
+        Ok(self.processes.get(at).ok_or("a process of another stage")?.id())
     }
 
     /// Waits for what a process measures, and watches the machine meanwhile.

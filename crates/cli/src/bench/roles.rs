@@ -2,6 +2,7 @@
 //! options and output.
 
 mod archive;
+mod cluster;
 mod transport;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,10 @@ fn take(name: &str, options: &[String]) -> Result<(), Failure> {
         "archive" => archive::archive(&options),
         "record" => archive::record(&options),
         "replay" => archive::replay(&options),
+        "member" => cluster::member(&options),
+        "load" => cluster::load(&options),
+        "first-echo" => cluster::first_echo(&options),
+        "outage" => cluster::outage(&options),
         _ => Err(format!("unknown role {name}").into()),
     }
 }
@@ -114,6 +119,12 @@ impl Options {
             }
         }
         Ok(config)
+    }
+
+    /// The options that genuine Aeron has too.
+    fn properties(&self) -> impl Iterator<Item = (String, String)> {
+        let options = self.0.iter().filter(|(name, _)| name.starts_with("aeron."));
+        options.map(|(name, value)| (name.clone(), value.clone()))
     }
 
     fn connect(&self) -> Result<Client, Failure> {

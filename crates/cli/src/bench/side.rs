@@ -7,10 +7,11 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use crate::Failure;
 
 /// Of genuine Aeron's side: the same roles in Java.
-const SOURCES: [(&str, &str); 3] = [
+const SOURCES: [(&str, &str); 4] = [
     ("Bench.java", include_str!("../../../../interop/java/Bench.java")),
     ("BenchTransport.java", include_str!("../../../../interop/java/BenchTransport.java")),
     ("BenchArchive.java", include_str!("../../../../interop/java/BenchArchive.java")),
+    ("BenchCluster.java", include_str!("../../../../interop/java/BenchCluster.java")),
 ];
 
 /// As it was found to be fastest.
@@ -137,6 +138,14 @@ impl Process {
     /// The system's id of it.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Ends it at once, as nothing in it can prevent.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()
     }
 
     /// Waits for a line that begins so, and returns the rest of it.
