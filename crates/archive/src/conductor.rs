@@ -13,7 +13,7 @@ mod source;
 use std::collections::BTreeMap;
 use std::io;
 
-use client::{CorrelationId, Counter, CounterTypeId, Handle};
+use client::{CorrelationId, Handle};
 use memory::error_log::ErrorLog;
 use runtime::agent::{Halt, Work};
 use runtime::background::Background;
@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::control::outbox::Signal;
 use crate::control::refusal::Refusal;
 use crate::control::session::{Session, Surroundings};
+use crate::counters::{Gauges, Shown};
 use crate::directory::Directory;
 use crate::events::EventsStream;
 use crate::listing::{Listing, Step};
@@ -41,14 +42,6 @@ use replays::Token;
 use replication::Replication;
 use segments::Deletion;
 pub(crate) use source::RequestSource;
-
-/// Counters that show what the archive does, beside those of recordings and sessions.
-pub(crate) struct Gauges {
-    pub(crate) errors: Counter,
-    pub(crate) sessions: Counter,
-    pub(crate) recordings: Counter,
-    pub(crate) replays: Counter,
-}
 
 /// What a conductor begins with.
 pub(crate) struct Setup {
@@ -89,6 +82,7 @@ pub(crate) struct Conductor {
     replay_events: Vec<ReplayEvent>,
     events: EventsStream,
     gauges: Gauges,
+    was_idle: bool,
     errors: ErrorLog,
     _lock: Box<dyn runtime::files::FileLock>,
 }
@@ -120,6 +114,7 @@ impl Conductor {
             replay_events: Vec::new(),
             events: setup.events,
             gauges: setup.gauges,
+            was_idle: true,
             errors: ErrorLog::new(mark_file.error_log()),
             store,
             catalog,
@@ -138,6 +133,7 @@ impl Conductor {
     /// # Errors
     /// The catalog cannot be changed or made durable.
     pub(crate) fn do_work(&mut self, now: Now) -> Result<Work, Halt> {
+        self.gauges.on_pass(self.was_idle, now);
         let mut done = self.serve_requests(now);
         done += self.step_sessions(now);
         done += self.step_listings(now);
@@ -149,7 +145,10 @@ impl Conductor {
         done += self.step_deletions(now);
         let (copied, replications_due) = self.step_replications(now);
         done += copied;
-        done += self.events.do_work(&self.client);
+        match self.events.do_work() {
+            Ok(told) => done += told,
+            Err(error) => self.note(&format!("no recording events: {error}"), now),
+        }
         let synced = self.sync.do_work(&mut self.catalog);
         done +=
             synced.map_err(|error| Halt::Failed(format!("catalog cannot be synced: {error}")))?;
@@ -157,6 +156,7 @@ impl Conductor {
         let beat = self.mark_file.beat(now);
         let sessions = self.sessions.values().map(Session::next_deadline).min();
         work = work.and(Work::done(done).due(beat).due(replications_due));
+        self.was_idle = work.done == 0;
         Ok(sessions.map_or(work, |deadline| work.due(deadline)))
     }
 
@@ -176,20 +176,18 @@ impl Conductor {
 
     /// Logs something that went wrong, and counts it.
     fn note(&mut self, text: &str, now: Now) {
-        self.gauges.errors.add(1);
+        self.gauges.on_error();
         self.errors.record(now.epoch_millis(), text);
     }
 
     fn show(&mut self) {
-        let counts = [self.sessions.len(), self.active.len(), self.replayer.count()];
-        let gauges = &mut self.gauges;
-        let targets = [&mut gauges.sessions, &mut gauges.recordings, &mut gauges.replays];
-        for (gauge, count) in targets.into_iter().zip(counts) {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            if gauge.get() != count {
-                gauge.set(count);
-            }
-        }
+        self.gauges.show(&Shown {
+            sessions: self.sessions.len(),
+            recordings: self.active.len(),
+            replays: self.replayer.count(),
+            written: self.recorder.written(),
+            read: self.replayer.read(),
+        });
     }
 
     fn step_sessions(&mut self, now: Now) -> usize {
@@ -313,16 +311,4 @@ impl Conductor {
     fn usable_space(&self) -> io::Result<u64> {
         self.store.files.usable_space(&self.store.directory)
     }
-}
-
-/// Type ids of an archive's counters (archive specification 8.3).
-pub(crate) mod type_id {
-    use super::CounterTypeId;
-
-    pub(crate) const RECORDING_POSITION: CounterTypeId = CounterTypeId(100);
-    pub(crate) const ERRORS: CounterTypeId = CounterTypeId(101);
-    pub(crate) const CONTROL_SESSIONS: CounterTypeId = CounterTypeId(102);
-    pub(crate) const RECORDING_SESSIONS: CounterTypeId = CounterTypeId(111);
-    pub(crate) const REPLAY_SESSIONS: CounterTypeId = CounterTypeId(112);
-    pub(crate) const CONTROL_SESSION: CounterTypeId = CounterTypeId(113);
 }

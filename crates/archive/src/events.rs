@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use client::{ExclusivePublication, Handle, Pending};
+use client::{AddError, ExclusivePublication, Handle, Pending};
 use wire::archive::event::{RecordingProgress, RecordingStarted, RecordingStopped};
 use wire::position::StreamId;
 
@@ -61,8 +61,11 @@ impl EventsStream {
     }
 
     /// Tells the progress of recordings; returns how many.
-    pub(crate) fn do_work(&mut self, client: &Handle) -> usize {
-        match &mut self.state {
+    ///
+    /// # Errors
+    /// The driver refuses the stream: the archive goes on without it.
+    pub(crate) fn do_work(&mut self) -> Result<usize, AddError> {
+        Ok(match &mut self.state {
             State::Off => 0,
             State::Adding(pending) => match pending.poll() {
                 Ok(None) => 0,
@@ -70,14 +73,13 @@ impl EventsStream {
                     self.state = State::On(Box::new(publication));
                     1
                 }
-                Err(_) => {
+                Err(error) => {
                     self.state = State::Off;
                     self.progress.clear();
-                    0
+                    return Err(error);
                 }
             },
             State::On(publication) => {
-                let _ = client;
                 let mut done = 0;
                 self.progress.retain(|&recording_id, &mut (start_position, position)| {
                     let event = RecordingProgress { recording_id, start_position, position };
@@ -87,7 +89,7 @@ impl EventsStream {
                 });
                 done
             }
-        }
+        })
     }
 
     fn tell(&mut self, bytes: &[u8]) {

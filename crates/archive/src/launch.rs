@@ -6,18 +6,16 @@
 
 use std::collections::VecDeque;
 
-use client::{
-    AddError, Client, ClientError, ConnectError, Connecting, Counter, CounterTypeId, Pending,
-    Subscription,
-};
+use client::{AddError, Client, ClientError, ConnectError, Connecting, Pending, Subscription};
 use runtime::agent::{Agent, Halt, Work};
 use runtime::ports::Ports;
 use wire::position::StreamId;
 use wire::time::Now;
 
 use crate::authentication::Authenticator;
-use crate::conductor::{Conductor, Gauges, RequestSource, Setup, type_id};
+use crate::conductor::{Conductor, RequestSource, Setup};
 use crate::config::{Config, ConfigError};
+use crate::counters::{PendingGauges, type_id};
 use crate::directory::{Directory, DirectoryError};
 use crate::events::EventsStream;
 
@@ -64,9 +62,8 @@ struct Joining {
     archive_id: i64,
     directory: Directory,
     authenticator: Box<dyn Authenticator>,
-    counters: VecDeque<Pending<Counter>>,
+    gauges: PendingGauges,
     subscriptions: VecDeque<Pending<Subscription>>,
-    have_counters: Vec<Counter>,
     have_subscriptions: Vec<Subscription>,
 }
 
@@ -124,13 +121,12 @@ impl Archive {
         }
         directory.mark_file.set_archive_id(archive_id);
         let joining = Joining {
-            counters: gauges(&client, archive_id),
+            gauges: PendingGauges::ask(&client, archive_id, self.config.limits.cycle_threshold),
             subscriptions: self.control_subscriptions(&client),
             client,
             archive_id,
             directory,
             authenticator,
-            have_counters: Vec::new(),
             have_subscriptions: Vec::new(),
         };
         self.stage = Stage::Joining(Box::new(joining));
@@ -157,13 +153,8 @@ impl Archive {
             self.stage = Stage::Joining(joining);
             return Ok(work.and(Work::done(done)));
         }
-        let Joining { client, archive_id, directory, authenticator, .. } = *joining;
-        let mut counters = joining.have_counters.into_iter();
-        let (Some(errors), Some(sessions), Some(recordings), Some(replays)) =
-            (counters.next(), counters.next(), counters.next(), counters.next())
-        else {
-            return Err(ClientError::Closed.into());
-        };
+        let Joining { client, archive_id, directory, authenticator, gauges, .. } = *joining;
+        let gauges = gauges.into_gauges().ok_or(ClientError::Closed)?;
         let events = EventsStream::new(&self.config.events, &client);
         let setup = Setup {
             config: self.config.clone(),
@@ -173,7 +164,7 @@ impl Archive {
             authenticator,
             sources: joining.have_subscriptions.into_iter().map(RequestSource::new).collect(),
             events,
-            gauges: Gauges { errors, sessions, recordings, replays },
+            gauges,
         };
         let conductor = Conductor::new(setup, &self.ports, now);
         self.stage = Stage::Running(Box::new((client, conductor)));
@@ -184,14 +175,7 @@ impl Archive {
 impl Joining {
     /// Takes what the driver has made, in the order in which it was asked for.
     fn poll(&mut self) -> Result<usize, AddError> {
-        let mut done = 0;
-        while let Some(pending) = self.counters.front_mut()
-            && let Some(counter) = pending.poll()?
-        {
-            drop(self.counters.pop_front());
-            self.have_counters.push(counter);
-            done += 1;
-        }
+        let mut done = self.gauges.poll()?;
         while let Some(pending) = self.subscriptions.front_mut()
             && let Some(subscription) = pending.poll()?
         {
@@ -203,7 +187,7 @@ impl Joining {
     }
 
     fn is_complete(&self) -> bool {
-        self.counters.is_empty() && self.subscriptions.is_empty()
+        self.gauges.is_complete() && self.subscriptions.is_empty()
     }
 }
 
@@ -212,19 +196,6 @@ fn is_running_elsewhere(client: &Client, archive_id: i64) -> bool {
     client.counters().records().any(|record| {
         record.type_id == type_id::ERRORS && record.key[..8] == archive_id.to_le_bytes()
     })
-}
-
-fn gauges(client: &Client, archive_id: i64) -> VecDeque<Pending<Counter>> {
-    let add = |type_id: CounterTypeId, label: &str| {
-        let label = format!("{label} - archiveId={archive_id}");
-        client.add_counter(type_id, &archive_id.to_le_bytes(), &label)
-    };
-    VecDeque::from([
-        add(type_id::ERRORS, "Archive Errors"),
-        add(type_id::CONTROL_SESSIONS, "Archive Control Sessions"),
-        add(type_id::RECORDING_SESSIONS, "Archive Recording Sessions"),
-        add(type_id::REPLAY_SESSIONS, "Archive Replay Sessions"),
-    ])
 }
 
 impl Agent for Archive {

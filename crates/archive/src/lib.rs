@@ -18,6 +18,7 @@ pub mod checksum;
 mod conductor;
 pub mod config;
 mod control;
+mod counters;
 pub mod directory;
 mod events;
 mod frame;

@@ -21,6 +21,7 @@ use wire::archive::response::ArchiveErrorCode;
 use crate::catalog::Recording;
 use crate::config::StorageConfig;
 use crate::control::refusal::Refusal;
+use crate::counters::IoTotals;
 use crate::writer::{Store, Writer};
 
 /// What the conductor has to know of.
@@ -63,6 +64,7 @@ pub(crate) struct Recorder {
     sessions: Vec<Session>,
     in_flight: Option<Flight>,
     events: Vec<RecorderEvent>,
+    written: IoTotals,
 }
 
 impl Recorder {
@@ -76,7 +78,13 @@ impl Recorder {
             sessions: Vec::new(),
             in_flight: None,
             events: Vec::new(),
+            written: IoTotals::default(),
         }
+    }
+
+    /// What has been written so far.
+    pub(crate) const fn written(&self) -> IoTotals {
+        self.written
     }
 
     /// Begins to record `image` from where it stands.
@@ -144,10 +152,13 @@ impl Recorder {
             let limit = self.block_length_max.min(room);
             let mut result = Ok(());
             let writer = &mut session.writer;
-            let segments = &mut *self.segments;
+            let (segments, files) = (&mut *self.segments, &self.store.files);
+            let totals = &mut self.written;
             let written = session.image.block_poll(limit, |block| {
+                let begin = files.io_time();
                 let length = i64::try_from(block.bytes.len()).unwrap_or(i64::MAX);
                 result = writer.write(block.bytes, length, segments);
+                totals.add(block.bytes.len(), begin, files.io_time());
             });
             done += usize::from(written > 0);
             if let Err(error) = result {

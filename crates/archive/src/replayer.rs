@@ -10,6 +10,7 @@ use runtime::agent::Work;
 use wire::time::{Nanos, Now};
 
 use crate::control::refusal::Refusal;
+use crate::counters::IoTotals;
 use crate::writer::Store;
 
 pub(crate) use session::{Bound, Recorded, Replay, ReplayRequest};
@@ -28,11 +29,18 @@ pub(crate) struct Replayer {
     replays: Vec<Replay>,
     sequence: i64,
     events: Vec<ReplayEvent>,
+    read: IoTotals,
 }
 
 impl Replayer {
     pub(crate) fn new(store: &Store) -> Self {
-        Self { store: store.clone(), replays: Vec::new(), sequence: 0, events: Vec::new() }
+        let (replays, events, read) = (Vec::new(), Vec::new(), IoTotals::default());
+        Self { store: store.clone(), replays, sequence: 0, events, read }
+    }
+
+    /// What has been read so far.
+    pub(crate) const fn read(&self) -> IoTotals {
+        self.read
     }
 
     /// How many replays run.
@@ -92,6 +100,7 @@ impl Replayer {
         let mut index = 0;
         while let Some(replay) = self.replays.get_mut(index) {
             let (done, is_over) = replay.do_work(&self.store, client, now, &mut self.events);
+            self.read.absorb(replay.take_read());
             work = work.and(Work::done(done).due(replay.next_deadline()));
             if is_over {
                 self.replays.swap_remove(index);

@@ -30,6 +30,10 @@ fn create_new(path: &Path) -> io::Result<fs::File> {
 }
 
 impl Files for OsFiles {
+    fn io_time(&self) -> runtime::Nanos {
+        crate::clock::now_mono()
+    }
+
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         Ok(Arc::new(OsFile(open_existing(path)?)))
     }

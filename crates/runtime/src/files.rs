@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use memory::region::Region;
+use wire::time::Nanos;
 
 /// One entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,6 +108,12 @@ pub trait Files: Send + Sync {
     /// # Errors
     /// Whatever the host says.
     fn usable_space(&self, path: &Path) -> io::Result<u64>;
+
+    /// A clock by which to measure how long reads and writes take, and for nothing else. Stands
+    /// still where no time passes while an agent works.
+    fn io_time(&self) -> Nanos {
+        Nanos(0)
+    }
 
     /// Locks a file for this process, creating it if need be; `None` when another holds it.
     ///

@@ -10,12 +10,13 @@ use wire::archive::response::{ArchiveErrorCode, RecordingSignal};
 use wire::position::StreamId;
 use wire::time::Now;
 
+use super::Conductor;
 use super::requests::{Answer, Asker};
-use super::{Conductor, type_id};
 use crate::catalog::{NULL_VALUE, Recording};
 use crate::channel;
 use crate::control::outbox::Signal;
 use crate::control::refusal::Refusal;
+use crate::counters::type_id;
 use crate::recorder::RecorderEvent;
 
 /// Longest source identity in the key of a position counter, so that the key fits.

@@ -56,13 +56,12 @@ impl Conductor {
 
     /// Whether a request carries a token that is good for it.
     pub(super) fn is_tokened(&self, request: &Request<'_>, now: Now) -> bool {
-        let (token, recording_id, session_id) = match request {
-            Request::ReplayRequest(it) => (it.replay_token, it.recording_id, it.control_session_id),
-            Request::BoundedReplayRequest(it) => {
-                (it.replay_token, it.recording_id, it.control_session_id)
-            }
+        let (recording_id, session_id) = match request {
+            Request::ReplayRequest(it) => (it.recording_id, it.control_session_id),
+            Request::BoundedReplayRequest(it) => (it.recording_id, it.control_session_id),
             _ => return false,
         };
+        let Some(token) = token_of(request) else { return false };
         self.tokens.iter().any(|it| {
             it.value == token
                 && it.recording_id == recording_id
@@ -149,7 +148,7 @@ impl Conductor {
         if length < 0 {
             return Err(Refusal::generic(format!("cannot replay {length} bytes")));
         }
-        self.expect_no_deletion(recording.id)?;
+        // Files on their way out hold nothing between start and stop: they are no hindrance.
         let request = ReplayRequest {
             control_session_id: asker.session_id,
             correlation_id: asker.correlation_id,
@@ -214,6 +213,16 @@ impl Conductor {
         }
         Ok(channel::to_text(&uri))
     }
+}
+
+/// The token that a request carries; none if it carries none.
+pub(super) fn token_of(request: &Request<'_>) -> Option<i64> {
+    let token = match request {
+        Request::ReplayRequest(it) => it.replay_token,
+        Request::BoundedReplayRequest(it) => it.replay_token,
+        _ => return None,
+    };
+    Some(token).filter(|token| *token != -1)
 }
 
 /// Where a replay begins, if that is inside the recording.

@@ -9,13 +9,15 @@ use wire::message::MessageHeader;
 use wire::time::Now;
 use wire::uri::key;
 
+use super::Conductor;
+use super::replays::token_of;
 use super::source::Inbound;
-use super::{Conductor, type_id};
 use crate::catalog::Recording;
 use crate::channel;
 use crate::control::outbox::response;
 use crate::control::refusal::Refusal;
 use crate::control::session::{Connect, Session};
+use crate::counters::type_id;
 use crate::listing::{Filter, Kind, Listing, contains, descriptor, subscription};
 
 /// What is answered to a request: a relevant id, or nothing for now.
@@ -101,6 +103,11 @@ impl Conductor {
         let is_tokened = self.is_tokened(request, now);
         let Some(session) = self.sessions.get_mut(&asker.session_id) else { return false };
         if session.image() != asker.image && !is_tokened {
+            if token_of(request).is_some() {
+                // Else its client would wait for nothing until its patience ends.
+                let refusal = Refusal::generic("the replay token is unknown or too old");
+                session.refuse(asker.correlation_id, &refusal);
+            }
             self.note("request on another publication than its session's", now);
             return false;
         }

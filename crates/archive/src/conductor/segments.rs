@@ -39,6 +39,13 @@ enum Stage {
     Syncing(Ticket),
 }
 
+impl Deletion {
+    /// Whether there is nothing to be done: that is told at once.
+    fn is_empty(&self) -> bool {
+        matches!(self.stage, Stage::Waiting) && self.paths.is_empty() && self.cut.is_none()
+    }
+}
+
 impl Conductor {
     pub(super) fn expect_no_deletion(&self, recording_id: i64) -> Result<(), Refusal> {
         if self.deletions.iter().any(|it| it.recording_id == recording_id) {
@@ -83,6 +90,10 @@ impl Conductor {
                 self.on_deletion_outcome(index, outcome, now);
             }
         }
+        while let Some(index) = self.deletions.iter().position(Deletion::is_empty) {
+            done += 1;
+            self.on_deleted(index);
+        }
         let completed = self.sync.completed();
         for index in 0..self.deletions.len() {
             let deletion = &mut self.deletions[index];
@@ -116,6 +127,10 @@ impl Conductor {
             }
             return;
         }
+        self.on_deleted(index);
+    }
+
+    fn on_deleted(&mut self, index: usize) {
         let deletion = self.deletions.swap_remove(index);
         let signal = Signal {
             correlation_id: deletion.asker.correlation_id,
@@ -306,7 +321,7 @@ impl Conductor {
         let (mut base, end) = (layout.base(source.start_position), source.stop_position);
         let mut count = 0;
         while base < end {
-            self.move_segment(source_id, target_id, base)?;
+            self.move_segment(&source, &target, base)?;
             count += 1;
             base += layout.segment_length;
         }
@@ -324,14 +339,21 @@ impl Conductor {
         Ok(Some(count))
     }
 
-    fn move_segment(&self, source_id: i64, target_id: i64, base: i64) -> Result<(), Refusal> {
+    fn move_segment(
+        &self,
+        source: &Recording,
+        target: &Recording,
+        base: i64,
+    ) -> Result<(), Refusal> {
         let path = |id| self.store.directory.join(segment::file_name(id, base));
-        let (from, to) = (path(source_id), path(target_id));
+        let (from, to) = (path(source.id), path(target.id));
         let files = &self.store.files;
         match (files.entry(&from)?.is_some(), files.entry(&to)?.is_some()) {
             (true, false) => Ok(files.rename(&from, &to)?),
+            // A recording that ends with a full segment has its next, with nothing in it.
+            (true, true) if base == target.stop_position => Ok(files.rename(&from, &to)?),
             // A migration that was cut short has moved it.
-            (false, true) => Ok(()),
+            (false, true) => self.first_frame(target, base).map(drop),
             (true, true) => Err(Refusal::generic(format!("{} exists", to.display()))),
             (false, false) => Err(Refusal::generic(format!("{} is missing", from.display()))),
         }

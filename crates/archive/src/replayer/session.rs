@@ -16,6 +16,7 @@ use super::ReplayEvent;
 use crate::catalog::Recording;
 use crate::checksum::Checksum;
 use crate::control::refusal::Refusal;
+use crate::counters::IoTotals;
 use crate::frame::{HEADER_LENGTH, Header, is_intact};
 use crate::segment;
 use crate::writer::Store;
@@ -73,6 +74,8 @@ pub(crate) struct Replay {
     buffer: Vec<u8>,
     /// Bytes of the buffer that are ready to be published and were refused so far.
     ready: usize,
+    /// What was read since that was last asked.
+    read: IoTotals,
 }
 
 /// What stands next in a recording.
@@ -102,6 +105,7 @@ impl Replay {
             file: None,
             buffer: Vec::new(),
             ready: 0,
+            read: IoTotals::default(),
         }
     }
 
@@ -111,6 +115,11 @@ impl Replay {
 
     pub(crate) const fn position(&self) -> i64 {
         self.position
+    }
+
+    /// What was read since the last call.
+    pub(crate) fn take_read(&mut self) -> IoTotals {
+        std::mem::take(&mut self.read)
     }
 
     pub(crate) const fn replay_session_id(&self) -> Option<i64> {
@@ -429,7 +438,10 @@ impl Replay {
             self.file = Some((base, file));
         }
         let Some((_, file)) = &self.file else { return Ok(()) };
-        read_exact_at(&**file, target, layout.offset(position)).map_err(failed)
+        let begin = store.files.io_time();
+        let result = read_exact_at(&**file, target, layout.offset(position)).map_err(failed);
+        self.read.add(target.len(), begin, store.files.io_time());
+        result
     }
 }
 

@@ -260,6 +260,12 @@ impl Lab {
         self.sites[site].signals.iter().any(|it| it.signal == signal)
     }
 
+    /// Names of the files in a directory.
+    pub fn file_names(&self, site: usize, directory: &str) -> Vec<String> {
+        let listed = self.sites[site].ports.files.list(Path::new(directory)).unwrap();
+        listed.into_iter().map(|entry| entry.name).collect()
+    }
+
     /// Publishes numbered messages.
     pub fn publish(
         &mut self,
