@@ -21,6 +21,7 @@ mod error;
 mod inbox;
 mod outbox;
 mod parameters;
+mod replay_merge;
 mod requests;
 
 #[doc(hidden)]
@@ -32,5 +33,6 @@ pub use connect::Connecting;
 pub use credentials::{Credentials, FixedCredentials, NoCredentials};
 pub use error::{ArchiveError, ConnectError, Disconnected, RequestError};
 pub use parameters::{RecordingMatch, ReplayLength, ReplayParameters, ReplicationParameters};
+pub use replay_merge::{MergeError, MergeParameters, ReplayMerge};
 pub use wire::archive::SourceLocation;
 pub use wire::archive::response::{ArchiveErrorCode, RecordingSignal, RecordingSignalEvent};

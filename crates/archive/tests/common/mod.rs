@@ -156,15 +156,34 @@ impl Lab {
         self.sites[site].asker = Some(asker);
     }
 
+    /// Connects the site's client to an archive elsewhere.
+    pub fn connect_over(&mut self, site: usize, control: &str, response: &str) {
+        let config = archive_client::Config {
+            control_channel: control.to_string(),
+            response_channel: response.to_string(),
+            ..Default::default()
+        };
+        let asker = self.try_connect_with(site, config, Box::new(NoCredentials)).unwrap();
+        self.sites[site].asker = Some(asker);
+    }
+
     /// The same with credentials, which the archive may refuse.
     pub fn try_connect(
         &mut self,
         site: usize,
         credentials: Box<dyn Credentials>,
     ) -> Result<ArchiveClient, ConnectError> {
+        self.try_connect_with(site, archive_client::Config::default(), credentials)
+    }
+
+    fn try_connect_with(
+        &mut self,
+        site: usize,
+        config: archive_client::Config,
+        credentials: Box<dyn Credentials>,
+    ) -> Result<ArchiveClient, ConnectError> {
         let it = &self.sites[site];
         let now = self.world.now(it.host);
-        let config = archive_client::Config::default();
         let mut connecting =
             ArchiveClient::connect(config, credentials, &it.client.handle(), now).unwrap();
         loop {
@@ -354,7 +373,8 @@ pub fn message(number: u32) -> Vec<u8> {
     bytes
 }
 
-fn number(bytes: &[u8]) -> u32 {
+/// The number of a message, every byte of which is checked.
+pub fn number(bytes: &[u8]) -> u32 {
     let number = u32::from_le_bytes(bytes[..4].try_into().unwrap());
     assert_eq!(bytes, message(number), "message {number} is damaged");
     number
