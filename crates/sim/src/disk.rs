@@ -14,7 +14,9 @@ use std::sync::{Arc, Mutex};
 use runtime::files::{Backing, Entry, File, FileLock, Files, Mapping, SyncKind};
 use runtime::random::Rng;
 
+use crate::crash::Image;
 use crate::inode::Inode;
+use crate::journal::{Event, Journal};
 use crate::lock;
 use crate::world::ProcessId;
 
@@ -150,6 +152,7 @@ pub(crate) struct Store {
     names: Mutex<Names>,
     /// The names that are on the disk for sure.
     durable: Mutex<Names>,
+    journal: Mutex<Option<Journal>>,
     /// Who has locked which inode.
     locks: Mutex<Vec<(ProcessId, Arc<Inode>)>>,
 }
@@ -162,6 +165,31 @@ impl Store {
     /// Ends the locks of a process that has ended.
     pub(crate) fn unlock_all(&self, process: ProcessId) {
         lock(&self.locks).retain(|(holder, _)| *holder != process);
+    }
+
+    pub(crate) fn watch(&self, journal: Journal) {
+        *lock(&self.journal) = Some(journal);
+    }
+
+    /// Tells the journal of what happened at `path`, if it is watched.
+    fn tell(&self, path: &Path, event: impl FnOnce() -> Event) {
+        if let Some(journal) = lock(&self.journal).as_ref().filter(|it| it.covers(path)) {
+            journal.push(event());
+        }
+    }
+
+    /// The files become those of an image, all durable.
+    pub(crate) fn load(&self, image: &Image) {
+        let mut loaded = Names::new();
+        for path in &image.directories {
+            loaded.insert(path.clone(), Node::Directory);
+        }
+        for (path, bytes) in &image.files {
+            let inode = Inode::holding(Arc::clone(&self.faults), bytes);
+            loaded.insert(path.clone(), Node::File(Arc::new(inode)));
+        }
+        *lock(&self.durable) = loaded.clone();
+        *lock(&self.names) = loaded;
     }
 
     /// Leaves what was synced, and of the rest what chance wants. No process lives on the host.
@@ -203,6 +231,7 @@ impl Store {
         for (path, node) in below.filter(|(path, _)| is_inside(path)) {
             durable.insert(path.clone(), node.clone());
         }
+        self.tell(directory, || Event::SyncedDirectory { path: directory.to_owned() });
     }
 
     fn file(&self, path: &Path) -> io::Result<Arc<Inode>> {
@@ -221,6 +250,10 @@ impl Store {
         expect_parent(&names, path)?;
         let inode = Arc::new(Inode::new(Arc::clone(&self.faults)));
         names.insert(path.to_owned(), Node::File(Arc::clone(&inode)));
+        if let Some(journal) = lock(&self.journal).as_ref().filter(|it| it.covers(path)) {
+            let file = journal.register(path, &inode);
+            inode.watch(journal.clone(), file);
+        }
         Ok(inode)
     }
 }
@@ -293,6 +326,7 @@ impl Files for SimFiles {
             Ok(region) => Ok(Mapping::new(region, Arc::new(SimBacking(inode)))),
             Err(error) => {
                 lock(&self.store.names).remove(path);
+                self.store.tell(path, || Event::Removed { path: path.to_owned() });
                 Err(error)
             }
         }
@@ -300,6 +334,7 @@ impl Files for SimFiles {
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {
         self.expect_alive()?;
+        let mut missing = Vec::new();
         let mut names = lock(&self.store.names);
         for ancestor in path.ancestors().filter(|ancestor| ancestor.parent().is_some()) {
             match names.get(ancestor) {
@@ -307,8 +342,12 @@ impl Files for SimFiles {
                 Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
                 None => {
                     names.insert(ancestor.to_owned(), Node::Directory);
+                    missing.push(ancestor);
                 }
             }
+        }
+        for path in missing.into_iter().rev() {
+            self.store.tell(path, || Event::CreatedDirectory { path: path.to_owned() });
         }
         Ok(())
     }
@@ -348,6 +387,8 @@ impl Files for SimFiles {
         }
         if let Some(node) = names.remove(from) {
             names.insert(to.to_owned(), node);
+            let (from, to) = (from.to_owned(), to.to_owned());
+            self.store.tell(&from.clone(), || Event::Renamed { from, to });
         }
         Ok(())
     }
@@ -358,6 +399,7 @@ impl Files for SimFiles {
         match names.get(path) {
             Some(Node::File(_)) => {
                 names.remove(path);
+                self.store.tell(path, || Event::Removed { path: path.to_owned() });
                 Ok(())
             }
             Some(Node::Directory) => Err(io::ErrorKind::IsADirectory.into()),
@@ -368,6 +410,7 @@ impl Files for SimFiles {
     fn remove_tree(&self, path: &Path) -> io::Result<()> {
         self.expect_alive()?;
         lock(&self.store.names).retain(|other, _| !other.starts_with(path));
+        self.store.tell(path, || Event::Removed { path: path.to_owned() });
         Ok(())
     }
 

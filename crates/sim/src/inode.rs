@@ -10,7 +10,9 @@ use memory::buffer::AtomicBuffer;
 use memory::region::Region;
 use runtime::random::Rng;
 
+use crate::crash::SECTOR;
 use crate::disk::DiskFaults;
+use crate::journal::{Event, FileId, Journal};
 use crate::lock;
 
 enum Content {
@@ -40,12 +42,41 @@ pub(crate) struct Inode {
 struct State {
     content: Content,
     durable: Durable,
+    watch: Option<Watch>,
+}
+
+/// Who keeps a journal of a file.
+struct Watch {
+    journal: Journal,
+    file: FileId,
+    /// What the journal knows of a mapped file's bytes.
+    known: Vec<u8>,
 }
 
 impl Inode {
     pub(crate) fn new(faults: Arc<DiskFaults>) -> Self {
-        let state = State { content: Content::Plain(Vec::new()), durable: Durable::default() };
+        let (content, durable) = (Content::Plain(Vec::new()), Durable::default());
+        let state = State { content, durable, watch: None };
         Self { faults, state: Mutex::new(state) }
+    }
+
+    /// A file with bytes in it, all durable.
+    pub(crate) fn holding(faults: Arc<DiskFaults>, bytes: &[u8]) -> Self {
+        let length = bytes.len() as u64;
+        faults.put(length);
+        let content = Content::Plain(bytes.to_vec());
+        let durable = Durable { length, blocks: BTreeMap::new() };
+        Self { faults, state: Mutex::new(State { content, durable, watch: None }) }
+    }
+
+    /// Tells a journal of everything from now on.
+    pub(crate) fn watch(&self, journal: Journal, file: FileId) {
+        lock(&self.state).watch = Some(Watch { journal, file, known: Vec::new() });
+    }
+
+    /// Tells the journal what was stored into a mapped file since the last time.
+    pub(crate) fn capture(&self) {
+        lock(&self.state).capture();
     }
 
     pub(crate) fn length(&self) -> u64 {
@@ -67,6 +98,9 @@ impl Inode {
         let buffer = AtomicBuffer::new(Arc::clone(&region));
         buffer.copy_in(0, bytes);
         state.remember(0..state.durable.length);
+        if let (Some(watch), Content::Plain(bytes)) = (&mut state.watch, &state.content) {
+            watch.known.clone_from(bytes);
+        }
         state.content = Content::Mapped(buffer);
         Ok(region)
     }
@@ -79,7 +113,12 @@ impl Inode {
         }
         self.faults.take(length)?;
         let region = Region::heap(size);
-        lock(&self.state).content = Content::Mapped(AtomicBuffer::new(Arc::clone(&region)));
+        let mut state = lock(&self.state);
+        state.content = Content::Mapped(AtomicBuffer::new(Arc::clone(&region)));
+        state.tell(|file| Event::Resized { file, length });
+        if let Some(watch) = &mut state.watch {
+            watch.known = vec![0; size];
+        }
         Ok(region)
     }
 
@@ -91,6 +130,7 @@ impl Inode {
         self.faults.on_write()?;
         let end = offset.checked_add(source.len() as u64).ok_or(io::ErrorKind::FileTooLarge)?;
         let mut state = lock(&self.state);
+        state.capture();
         if end > state.content.length() {
             state.resize(end, &self.faults)?;
         }
@@ -100,11 +140,20 @@ impl Inode {
             Content::Plain(bytes) => bytes[at..at + source.len()].copy_from_slice(source),
             Content::Mapped(buffer) => buffer.copy_in(at, source),
         }
+        if matches!(state.content, Content::Mapped(_)) {
+            state.capture();
+        } else {
+            state.tell(|file| Event::Wrote { file, offset, bytes: source.into() });
+        }
         Ok(source.len())
     }
 
     pub(crate) fn set_length(&self, length: u64) -> io::Result<()> {
-        lock(&self.state).resize(length, &self.faults)
+        let mut state = lock(&self.state);
+        state.capture();
+        state.resize(length, &self.faults)?;
+        state.tell(|file| Event::Resized { file, length });
+        Ok(())
     }
 
     /// Makes the whole file durable.
@@ -116,7 +165,11 @@ impl Inode {
     pub(crate) fn sync_range(&self, range: Range<usize>) -> io::Result<()> {
         self.faults.on_sync()?;
         let mut state = lock(&self.state);
-        let State { content, durable } = &mut *state;
+        state.capture();
+        if range.start == 0 && range.end as u64 >= state.content.length() {
+            state.tell(|file| Event::Synced { file });
+        }
+        let State { content, durable, .. } = &mut *state;
         durable.length = content.length();
         if matches!(content, Content::Plain(_)) {
             durable.blocks.clear();
@@ -132,7 +185,7 @@ impl Inode {
     /// What is not durable is there afterwards or not, block by block.
     pub(crate) fn power_cut(&self, rng: &mut Rng) {
         let mut state = lock(&self.state);
-        let State { content, durable } = &*state;
+        let State { content, durable, .. } = &*state;
         let (old, mapped) = (content.length(), matches!(content, Content::Mapped(_)));
         let length = if rng.chance(0.5) { old } else { durable.length };
         let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
@@ -153,6 +206,7 @@ impl Inode {
         *state = State {
             content: Content::Plain(bytes),
             durable: Durable { length, blocks: BTreeMap::new() },
+            watch: None,
         };
     }
 }
@@ -166,6 +220,30 @@ fn blocks_of(range: Range<u64>) -> Range<u64> {
 }
 
 impl State {
+    fn tell(&self, event: impl FnOnce(FileId) -> Event) {
+        if let Some(watch) = &self.watch {
+            watch.journal.push(event(watch.file));
+        }
+    }
+
+    fn capture(&mut self) {
+        let (Some(watch), Content::Mapped(buffer)) = (&mut self.watch, &self.content) else {
+            return;
+        };
+        let mut bytes = vec![0; buffer.length()];
+        buffer.copy_out(0, &mut bytes);
+        watch.known.resize(bytes.len(), 0);
+        for (number, (old, new)) in
+            (0_u64..).zip(watch.known.chunks(SECTOR).zip(bytes.chunks(SECTOR)))
+        {
+            if old != new {
+                let (file, offset) = (watch.file, number * SECTOR as u64);
+                watch.journal.push(Event::Wrote { file, offset, bytes: new.into() });
+            }
+        }
+        watch.known = bytes;
+    }
+
     /// Keeps what the disk holds in a range, before it is overwritten.
     fn remember(&mut self, range: Range<u64>) {
         for block in blocks_of(range.start..range.end.min(self.durable.length)) {

@@ -8,9 +8,11 @@
 #![forbid(unsafe_code)]
 
 mod background;
+pub mod crash;
 mod disk;
 pub mod faults;
 mod inode;
+pub mod journal;
 mod links;
 mod network;
 mod schedule;
@@ -18,7 +20,9 @@ mod socket;
 mod trace;
 pub mod world;
 
+pub use crash::Image;
 pub use disk::DiskFaults;
+pub use journal::Journal;
 pub use links::{Delay, LinkFaults, NetworkTotals, Passing, Verdict};
 pub use world::{AgentProfile, HostId, ProcessId, World, WorldOptions};
 

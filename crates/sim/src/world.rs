@@ -1,6 +1,7 @@
 //! The world: hosts, the processes on them, their clocks, and what befalls them.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +11,9 @@ use runtime::random::Rng;
 use runtime::{EpochNanos, Halt, Nanos, Now, Ports};
 
 use crate::background::{BackgroundCore, SimWorkers};
+use crate::crash::Image;
 use crate::disk::{DiskFaults, SimFiles, Store};
+use crate::journal::Journal;
 use crate::links::{LinkFaults, NetworkTotals, Passing, Verdict};
 use crate::lock;
 use crate::network::NetworkCore;
@@ -239,6 +242,18 @@ impl World {
         }
         self.trace.mix(0x5043 ^ host.0 as u64);
         self.hosts[host.0].store.power_cut(&mut self.rng);
+    }
+
+    /// Keeps a journal of what happens from now on to files of a host below `root`.
+    pub fn watch(&mut self, host: HostId, root: &Path) -> Journal {
+        let journal = Journal::new(root);
+        self.hosts[host.0].store.watch(journal.clone());
+        journal
+    }
+
+    /// Replaces all files of a host, on which no process lives, by those of an image.
+    pub fn load(&mut self, host: HostId, image: &Image) {
+        self.hosts[host.0].store.load(image);
     }
 
     /// Ends a process in order: every agent is closed, the last first.

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use coracle_sim::faults::{Lossy, LossyOptions};
+use coracle_sim::journal::Event;
 use coracle_sim::{HostId, LinkFaults, ProcessId, Verdict, World};
 use memory::buffer::AtomicBuffer;
 use runtime::agent::{Agent, Halt, Work};
 use runtime::background::{Background, Job, Outcome};
-use runtime::files::{SyncKind, write_all_at};
+use runtime::files::{SyncKind, read_exact_at, write_all_at};
 use runtime::network::{Network as _, Outgoing, Socket, SocketOptions};
 use runtime::{Nanos, Now, Ports};
 
@@ -569,4 +570,44 @@ fn busy_hosts_are_stepped_no_more_than_their_deadlines_ask() {
     assert!(totals.delivered > 100_000, "{totals:?}");
     let overdue: u64 = world.profile().iter().map(|agent| agent.overdue).sum();
     assert_eq!(overdue, 0);
+}
+
+#[test]
+fn a_journal_rebuilds_what_a_host_holds_and_the_image_is_loaded_elsewhere() {
+    let mut world = World::new(1);
+    let host = world.add_host("a", &[]);
+    let journal = world.watch(host, Path::new("/kept"));
+    let process = world.spawn(host, |_| Vec::new());
+    let files = world.ports(process).files;
+    let at = |name: &str| Path::new("/kept").join(name);
+    files.create_directory(Path::new("/kept/inner")).unwrap();
+    files.create_directory(Path::new("/elsewhere")).unwrap();
+    files.create(Path::new("/elsewhere/file")).unwrap();
+    write_all_at(&*files.create(&at("plain")).unwrap(), b"plain", 3).unwrap();
+    files.rename(&at("plain"), &at("inner/moved")).unwrap();
+    files.create(&at("gone")).unwrap();
+    files.remove(&at("gone")).unwrap();
+    let mapping = files.create_mapped(&at("mapped"), 2_000, false).unwrap();
+    AtomicBuffer::new(mapping.region().clone()).copy_in(1_500, b"mapped");
+    journal.mark(7);
+    assert!(journal.events().contains(&Event::Marked { mark: 7 }));
+    let mut disk = coracle_sim::crash::Disk::default();
+    journal.events().iter().for_each(|event| disk.apply(event));
+    let mut images = Vec::new();
+    disk.images(2, &mut world.rng("images"), |image| images.push(image));
+    assert!(images[0].files.is_empty(), "nothing was synced");
+    let other = world.add_host("b", &[]);
+    world.load(other, &images[1]);
+    let process = world.spawn(other, |_| Vec::new());
+    let files = world.ports(process).files;
+    let names: Vec<_> = files.list(Path::new("/kept")).unwrap();
+    assert_eq!(names.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["inner", "mapped"]);
+    let read = |path: &Path| {
+        let file = files.open(path).unwrap();
+        let mut bytes = vec![0; file.length().unwrap() as usize];
+        read_exact_at(&*file, &mut bytes, 0).unwrap();
+        bytes
+    };
+    assert_eq!(read(&at("inner/moved")), b"\0\0\0plain");
+    assert_eq!(&read(&at("mapped"))[1_500..1_506], b"mapped");
 }
