@@ -6,8 +6,8 @@
 //!
 //! One subscription receives from two destinations: first the replay, then the live stream too,
 //! once the replay is near it, and in the end the live stream alone. Both have the same session, so
-//! that they are one image: the channel of the replay must name it. The archive is asked how far the
-//! recording is, ever more rarely (archive page 6.5).
+//! that they are one image: the channel of the replay must name it. The archive is asked how far
+//! the recording is, ever more rarely (archive page 6.5).
 
 use client::{AddError, Fragment, Image, Pending, Subscription};
 use runtime::{Nanos, Now, Work};
