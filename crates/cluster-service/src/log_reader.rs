@@ -113,7 +113,7 @@ impl Joining {
             subscription,
             image,
             assembler: ImageAssembler::new(),
-            position_seen: None,
+            seen: None,
         };
         (None, Joined::Reading(Box::new(reader)))
     }
@@ -134,9 +134,37 @@ pub(crate) struct LogReader {
     subscription: Subscription,
     image: CorrelationId,
     assembler: ImageAssembler,
-    /// Where the image stood last, padding included.
-    position_seen: Option<Position>,
+    seen: Option<Seen>,
 }
+
+/// Where a log stood last, padding included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    /// What was taken of it.
+    position: Position,
+    /// The same without a message that has not come whole: a commit position, or the death of a
+    /// leader, may lie in the middle of one.
+    whole: Position,
+}
+
+impl Seen {
+    /// Where a service stands that reads no more of a log of which it was to read up to `max`.
+    ///
+    /// If that was reached, all of it counts, since the rest of a message that is cut there exists
+    /// nowhere. Otherwise the message begins anew in the next log.
+    fn end(self, max: Position, is_end_of_stream: bool) -> Position {
+        if self.position >= max {
+            max
+        } else if is_end_of_stream {
+            self.position
+        } else {
+            self.whole
+        }
+    }
+}
+
+/// Set in the last frame of a message.
+const END: u8 = 0x40;
 
 /// What a pass of reading came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -169,11 +197,19 @@ impl LogReader {
         let (id, assembler) = (self.image, &mut self.assembler);
         let mut images = self.subscription.images_mut();
         let Some(image) = images.find(|image| image.correlation_id() == id) else {
-            progress.end = Some(self.position_seen.unwrap_or(host.event.position));
+            let own = host.event.position;
+            let end = |seen: Seen| seen.end(self.join.max_position, false);
+            progress.end = Some(self.seen.map_or(own, end));
             return Ok(progress);
         };
         let mut failure = None;
+        let before = self.seen.map_or_else(|| image.position(), |seen| seen.whole);
+        let (mut whole, mut is_amid) = (before, before < image.position());
         progress.fragments = image.bounded_controlled_poll(bound, FRAGMENT_LIMIT, |fragment| {
+            is_amid = fragment.header().flags & END == 0;
+            if !is_amid {
+                whole = fragment.position();
+            }
             assembler.on_fragment_controlled(fragment, |message| {
                 match handle_event(host, link, message.payload(), message.position(), handle) {
                     Ok(Flow::Go) => Action::Continue,
@@ -193,10 +229,11 @@ impl LogReader {
             return Err(error);
         }
         let position = image.position();
-        self.position_seen = Some(position);
-        let is_over = position >= self.join.max_position || image.is_end_of_stream();
-        if progress.fragments == 0 && is_over {
-            progress.end = Some(position);
+        let seen = Seen { position, whole: if is_amid { whole } else { position } };
+        self.seen = Some(seen);
+        let is_end_of_stream = image.is_end_of_stream();
+        if progress.fragments == 0 && (position >= self.join.max_position || is_end_of_stream) {
+            progress.end = Some(seen.end(self.join.max_position, is_end_of_stream));
         }
         Ok(progress)
     }
@@ -227,4 +264,22 @@ fn handle_event(
     }
     let (_, is_clear) = link.flush(&mut host.requests)?;
     Ok(if is_clear { Flow::Go } else { Flow::Stop })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_came_in_part_is_read_again_unless_the_log_ends_in_it() {
+        let seen = Seen { position: Position(1_500), whole: Position(96) };
+        assert_eq!(seen.end(Position(i64::MAX), false), Position(96), "the leader went");
+        assert_eq!(seen.end(Position(96), false), Position(96), "the next log begins there");
+        assert_eq!(seen.end(Position(1_500), false), Position(1_500), "a replay of all there is");
+        assert_eq!(
+            seen.end(Position(i64::MAX), true),
+            Position(1_500),
+            "the publisher ended there"
+        );
+    }
 }

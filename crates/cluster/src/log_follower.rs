@@ -100,7 +100,8 @@ impl LogFollower {
                 Action::Abort
             })
         });
-        self.on_consumed(image.position(), follower);
+        let is_end = image.is_end_of_stream();
+        self.on_consumed(image.position(), is_end, follower);
         result.map(|()| count)
     }
 
@@ -133,9 +134,12 @@ impl LogFollower {
         result.map(|()| action)
     }
 
-    /// Tells of padding: the image moved on, and no message is open.
-    fn on_consumed(&self, position: Position, follower: &mut impl Follower) {
-        if !self.is_amid_message && position > follower.position() && position <= follower.limit() {
+    /// Tells of padding: the image moved on, and no message is open. At the end of a replay one may
+    /// be: its leader died while sending it, and the next term began behind what had come. The rest
+    /// of it exists nowhere, and every reader passes over what there is.
+    fn on_consumed(&self, position: Position, is_end: bool, follower: &mut impl Follower) {
+        let is_whole = is_end || !self.is_amid_message;
+        if is_whole && position > follower.position() && position <= follower.limit() {
             follower.take(Input::Consumed(position));
         }
     }

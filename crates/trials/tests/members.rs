@@ -333,3 +333,44 @@ fn disks_slower_than_a_ballot_delay_an_election_but_let_it_end() {
     let mut client = lab.connected();
     assert_eq!(lab.ask(&mut client, b"slowly"), 1);
 }
+
+/// A leader dies while it sends long messages: logs end in the middle of one, and so may commit
+/// positions. Elections replayed such a log for ever.
+#[test]
+fn leaders_that_die_in_the_middle_of_long_messages_are_followed_by_others() {
+    for seed in 10..18 {
+        let mut lab = Lab::new(seed, 3);
+        let mut client = lab.connected();
+        let long = vec![7; 6_000];
+        let mut last = 0;
+        for round in 0..3 {
+            let leader = lab.leader();
+            for _ in 0..(40 + 7 * seed + round) {
+                let now = lab.world.now(lab.home);
+                let _ = client.do_work(now).unwrap();
+                while client.offer(&long).is_ok() {}
+                client.poll(10, now, |_| {});
+                lab.world.wake(lab.home);
+                lab.world.run_for(Nanos::from_micros(37));
+            }
+            let (host, process) = lab.nodes[leader];
+            lab.world.kill(process);
+            (0..1_500).for_each(|_| {
+                let now = lab.world.now(lab.home);
+                let _ = client.do_work(now).unwrap();
+                client.poll(10, now, |_| {});
+                lab.step();
+            });
+            let count = lab.ask(&mut client, b"short");
+            assert!(count > last, "seed {seed}: {count} after {last}");
+            lab.nodes[leader].1 = lab.start(leader, host);
+            (0..3_000).for_each(|_| {
+                let now = lab.world.now(lab.home);
+                let _ = client.do_work(now).unwrap();
+                lab.step();
+            });
+            last = lab.ask(&mut client, b"short");
+            assert_eq!(last, count + 1, "seed {seed}");
+        }
+    }
+}

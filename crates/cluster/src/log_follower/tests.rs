@@ -81,7 +81,7 @@ fn the_position_does_not_move_into_a_message_that_is_not_complete() {
     let message = timer(5);
     let first = fragment(&message[..16], 0x80, 64);
     assert_eq!(reader.on_fragment(first, &mut follower), Ok(Action::Continue));
-    reader.on_consumed(Position(64), &mut follower);
+    reader.on_consumed(Position(64), false, &mut follower);
     assert_eq!(follower.position, Position(0));
     let last = fragment(&message[16..], 0x40, 128);
     assert_eq!(reader.on_fragment(last, &mut follower), Ok(Action::Continue));
@@ -89,12 +89,22 @@ fn the_position_does_not_move_into_a_message_that_is_not_complete() {
 }
 
 #[test]
+fn a_message_that_the_end_of_the_log_cuts_is_passed_over() {
+    let (mut reader, mut follower) = (LogFollower::new(VERSION), recorder(4096));
+    let message = timer(5);
+    let first = fragment(&message[..16], 0x80, 64);
+    assert_eq!(reader.on_fragment(first, &mut follower), Ok(Action::Continue));
+    reader.on_consumed(Position(64), true, &mut follower);
+    assert_eq!((follower.position, follower.timers.len()), (Position(64), 0));
+}
+
+#[test]
 fn padding_is_told_once_nothing_is_open_and_only_within_the_limit() {
     let (reader, mut follower) = (LogFollower::new(VERSION), recorder(4096));
-    reader.on_consumed(Position(65_536), &mut follower);
+    reader.on_consumed(Position(65_536), false, &mut follower);
     assert_eq!(follower.position, Position(0));
     follower.limit = Position(65_536);
-    reader.on_consumed(Position(65_536), &mut follower);
+    reader.on_consumed(Position(65_536), false, &mut follower);
     assert_eq!(follower.position, Position(65_536));
 }
 
