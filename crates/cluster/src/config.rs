@@ -150,6 +150,9 @@ pub struct Config {
     pub time_unit: TimeUnit,
     /// Version of the application: members and snapshots of another major version are refused.
     pub app_version: SemanticVersion,
+    /// For tests only: rules of consensus that are switched off.
+    #[doc(hidden)]
+    pub rules: consensus::Rules,
 }
 
 impl Default for Config {
@@ -161,6 +164,7 @@ impl Default for Config {
             timeouts: TimeoutsConfig::default(),
             time_unit: TimeUnit::Millis,
             app_version: APP_VERSION,
+            rules: consensus::Rules::default(),
         }
     }
 }
@@ -359,6 +363,7 @@ impl Config {
         config.timeouts = self.timeouts.check()?;
         config.time_unit = self.time_unit;
         config.app_version = self.app_version.0;
+        config.rules = self.rules;
         config.ingress_endpoints = members::ingress_endpoints(members);
         config.log_term_length = stated.unwrap_or(config.log_term_length);
         Ok(config)
