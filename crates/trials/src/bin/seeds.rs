@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use coracle_trials::transport::{self, Plant, Totals};
+use coracle_trials::{cluster, transport};
 
 /// Sweeps over seeds.
 #[derive(Parser)]
@@ -22,7 +23,21 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Trial {
     /// Driver and client: streams exact, healed, closed.
-    Transport(Sweep),
+    Transport {
+        #[command(flatten)]
+        sweep: Sweep,
+        /// Plants a bug, which the sweep must find: it then passes only if it does.
+        #[arg(long, value_enum)]
+        plant: Option<TransportBug>,
+    },
+    /// Members and clients: nothing acknowledged is lost, nothing is done twice.
+    Cluster {
+        #[command(flatten)]
+        sweep: Sweep,
+        /// Plants a bug, which the sweep must find: it then passes only if it does.
+        #[arg(long, value_enum)]
+        plant: Option<ClusterBug>,
+    },
 }
 
 /// Which seeds, and what is shown of each.
@@ -37,56 +52,90 @@ struct Sweep {
     /// Prints the trace hash of each seed.
     #[arg(long)]
     trace: bool,
-    /// Plants a bug, which the sweep must find: it then passes only if it does.
-    #[arg(long, value_enum)]
-    plant: Option<Bug>,
 }
 
-/// A bug that a trial must find.
+/// A bug that the trial of driver and client must find.
 #[derive(Clone, Copy, ValueEnum)]
-enum Bug {
+enum TransportBug {
     /// No NAK leaves a host.
     NakNeverSent,
 }
 
-/// From how many seeds on a total of zero is a failure.
-const TOTALS_FROM: u64 = 50;
-
-fn main() -> ExitCode {
-    run(&Arguments::parse().trial)
+/// A bug that the trial of clusters must find.
+#[derive(Clone, Copy, ValueEnum)]
+enum ClusterBug {
+    /// Members forget their votes when they start anew.
+    VoteNotSaved,
+    /// Leaders commit what their own archive has not recorded.
+    CommitBeyondRecorded,
 }
 
-/// Runs a sweep and prints what came of it.
-fn run(trial: &Trial) -> ExitCode {
-    let Trial::Transport(sweep) = trial;
-    let plant = sweep.plant.map_or(Plant::Nothing, |Bug::NakNeverSent| Plant::NakNeverSent);
-    #[allow(clippy::disallowed_methods)] // How long the sweep itself takes.
-    let began = Instant::now();
-    let mut totals = Totals::default();
-    let mut failures: BTreeMap<u64, String> = BTreeMap::new();
-    for seed in sweep.first..sweep.first.saturating_add(sweep.count) {
-        match catch_unwind(AssertUnwindSafe(|| transport::run(seed, plant))) {
-            Ok(Ok(outcome)) => {
-                totals += outcome.totals;
-                if sweep.trace {
-                    println!("seed {seed}: trace {:016x}", outcome.trace_hash);
-                }
-            }
-            Ok(Err(failure)) => {
-                println!("{failure}");
-                failures.insert(seed, failure.to_string());
-            }
-            Err(_) => {
-                println!(
-                    "seed {seed}: panicked\n  replay: cargo xtask seeds transport --first {seed} \
-                     --count 1"
-                );
-                failures.insert(seed, "panicked".to_owned());
-            }
+/// From how many seeds on a total that is too low is a failure.
+const TOTALS_FROM: u64 = 50;
+
+/// What a run came to: trace hash and totals, or why it failed.
+type Outcome = Result<(u64, Totals), String>;
+
+/// Name and count of everything.
+type Totals = Vec<(&'static str, u64)>;
+
+fn main() -> ExitCode {
+    match Arguments::parse().trial {
+        Trial::Transport { sweep, plant } => {
+            let bug = |TransportBug::NakNeverSent| transport::Plant::NakNeverSent;
+            let planted = plant.map_or(transport::Plant::Nothing, bug);
+            run(&sweep, "transport", plant.is_some(), &[], |seed| {
+                let outcome = transport::run(seed, planted).map_err(|it| it.to_string())?;
+                Ok((outcome.trace_hash, outcome.totals.rows()))
+            })
+        }
+        Trial::Cluster { sweep, plant } => {
+            let planted = plant.map_or(cluster::Plant::Nothing, |bug| match bug {
+                ClusterBug::VoteNotSaved => cluster::Plant::VoteNotSaved,
+                ClusterBug::CommitBeyondRecorded => cluster::Plant::CommitBeyondRecorded,
+            });
+            run(&sweep, "cluster", plant.is_some(), &cluster::LEAST, |seed| {
+                let outcome = cluster::run(seed, planted).map_err(|it| it.to_string())?;
+                Ok((outcome.trace_hash, outcome.totals.rows()))
+            })
         }
     }
-    let rows = totals.rows();
-    for (name, count) in &rows {
+}
+
+/// What a sweep has found so far.
+#[derive(Default)]
+struct Found {
+    next: u64,
+    totals: Totals,
+    traces: BTreeMap<u64, u64>,
+    failed: u64,
+}
+
+/// Runs a sweep on all cores and prints what came of it. `least`: what the totals must reach for
+/// each seed on average.
+fn run(
+    sweep: &Sweep,
+    name: &str,
+    is_planted: bool,
+    least: &[(&str, u64)],
+    trial: impl Fn(u64) -> Outcome + Sync,
+) -> ExitCode {
+    #[allow(clippy::disallowed_methods)] // How long the sweep itself takes.
+    let began = Instant::now();
+    let found = Mutex::new(Found::default());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| work(sweep, name, &found, &trial));
+        }
+    });
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if sweep.trace {
+        for (seed, trace) in &found.traces {
+            println!("seed {seed}: trace {trace:016x}");
+        }
+    }
+    for (name, count) in &found.totals {
         println!("{count:>12}  {name}");
     }
     let seconds = began.elapsed().as_secs_f64();
@@ -94,17 +143,65 @@ fn run(trial: &Trial) -> ExitCode {
         "{} seeds from {}, {} failed, {seconds:.1} s, {:.0} seeds a minute",
         sweep.count,
         sweep.first,
-        failures.len(),
+        found.failed,
         sweep.count as f64 * 60.0 / seconds
     );
-    if sweep.plant.is_some() {
-        println!("the planted bug was {}", if failures.is_empty() { "missed" } else { "found" });
-        return if failures.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    if is_planted {
+        println!("the planted bug was {}", if found.failed == 0 { "missed" } else { "found" });
+        return if found.failed == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }
-    let untried: Vec<_> = rows.iter().filter(|(_, count)| *count == 0).collect();
-    if sweep.count >= TOTALS_FROM && !untried.is_empty() {
-        untried.iter().for_each(|(name, _)| println!("never happened: {name}"));
-        return ExitCode::FAILURE;
+    let is_tried = sweep.count < TOTALS_FROM || is_tried(&found.totals, sweep.count, least);
+    if is_tried && found.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Takes one seed after the other until none is left.
+fn work(sweep: &Sweep, name: &str, found: &Mutex<Found>, trial: &impl Fn(u64) -> Outcome) {
+    let found = || found.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let index = {
+            let mut found = found();
+            found.next += 1;
+            found.next - 1
+        };
+        if index >= sweep.count {
+            return;
+        }
+        let seed = sweep.first.saturating_add(index);
+        let outcome = catch_unwind(AssertUnwindSafe(|| trial(seed))).unwrap_or_else(|_| {
+            Err(format!(
+                "seed {seed}: panicked\n  replay: cargo xtask seeds {name} --first {seed} --count 1"
+            ))
+        });
+        let mut found = found();
+        match outcome {
+            Ok((trace, totals)) => {
+                found.traces.insert(seed, trace);
+                if found.totals.is_empty() {
+                    found.totals = totals;
+                } else {
+                    let pairs = found.totals.iter_mut().zip(totals);
+                    pairs.for_each(|((_, sum), (_, count))| *sum += count);
+                }
+            }
+            Err(failure) => {
+                println!("{failure}");
+                found.failed += 1;
+            }
+        }
     }
-    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether everything happened at all, and often enough; prints what did not.
+fn is_tried(totals: &Totals, seeds: u64, least: &[(&str, u64)]) -> bool {
+    let mut is_tried = true;
+    for (name, count) in totals {
+        let wanted = least.iter().find(|(known, _)| known == name).map_or(0, |(_, count)| *count);
+        if *count == 0 {
+            println!("never happened: {name}");
+        } else if *count < wanted.saturating_mul(seeds) {
+            println!("fewer than {wanted} a seed: {name}");
+        }
+        is_tried &= *count > 0 && *count >= wanted.saturating_mul(seeds);
+    }
+    is_tried
 }

@@ -1,6 +1,6 @@
 //! A client process: an agent that owns a client and what was planned for it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use client::{Client, Config, Connecting};
 use runtime::random::Rng;
@@ -10,6 +10,7 @@ use super::ledger::{Ledger, Phase};
 use super::plan::PartyPlan;
 use super::slots::{PublisherSlot, SubscriberSlot};
 use super::witness::DIRECTORY;
+use crate::lock;
 
 enum Life {
     Away {
@@ -33,11 +34,6 @@ pub(super) struct Party {
     life: Life,
     publishers: Vec<PublisherSlot>,
     subscribers: Vec<SubscriberSlot>,
-}
-
-/// Locks what only one thread uses.
-pub(super) fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
-    ledger.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Party {

@@ -10,11 +10,12 @@ use wire::counters::SystemCounter;
 use wire::frame::FrameType;
 
 use super::ledger::{Ledger, Phase};
-use super::party::{Party, lock};
+use super::party::Party;
 use super::plan::{Plan, index};
 use super::totals::Totals;
 use super::witness::{DIRECTORY, Witness};
 use super::{Check, Failure, Outcome, Plant};
+use crate::lock;
 
 /// How long faults strike, in virtual time.
 const STORM_SPAN: Nanos = Nanos::from_secs(6);

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use memory::buffer::AtomicBuffer;
 use memory::counters::CountersReader;
 use runtime::Ports;
-use wire::cnc::{self, Header};
 use wire::counters::{CounterId, SystemCounter};
+
+use crate::counters;
 
 /// Where every driver lives on its host.
 pub(super) const DIRECTORY: &str = "/dev/shm/driver";
@@ -22,16 +22,7 @@ pub(super) struct Witness {
 impl Witness {
     /// Takes up the directory of a driver that was just launched.
     pub(super) fn new(ports: Ports) -> Result<Self, String> {
-        let path = Path::new(DIRECTORY).join(cnc::FILE_NAME);
-        let mapping = ports.files.map(&path).map_err(|error| error.to_string())?;
-        let whole = AtomicBuffer::new(mapping.region().clone());
-        let mut bytes = [0; cnc::HEADER_LENGTH];
-        whole.copy_out(0, &mut bytes);
-        let header = Header::decode(&bytes).map_err(|error| error.to_string())?;
-        let sections = header.sections(whole.length()).map_err(|error| error.to_string())?;
-        let part = |section: cnc::Section| whole.slice(section.offset, section.length);
-        let counters =
-            CountersReader::new(part(sections.counters_metadata), part(sections.counters_values));
+        let counters = counters::open(&ports, DIRECTORY)?;
         let base = counters.ids().collect();
         Ok(Self { ports, counters, base })
     }

@@ -1,0 +1,106 @@
+//! Trial of whole clusters: members and clients while everything around them fails.
+//!
+//! What is run: 3 or 5 members, each a process with driver, archive, consensus module and a
+//! service on a host of its own, and clients that number their messages, for 60 virtual seconds.
+//! What strikes: every fault of a link, cuts and partitions, kills, orderly ends, power cuts,
+//! pauses, full disks, failing syncs, clocks that are moved. Snapshots are taken on the way.
+//!
+//! What is checked after each step: one leader a term (I-1), which never takes back (I-2); equal
+//! logs (I-3); leaders that have all that was committed (I-4); what is committed lies on more than
+//! half of the disks (I-5), never falls and is recorded (I-6), and services do not run ahead of it
+//! (I-7); answers come after commit (I-9); one vote a term and member (I-12); snapshots (I-15) and
+//! states (I-19) are equal where positions are. Clients: every message executed once, in order.
+//!
+//! What is checked after healing (I-20): a leader appears, fresh messages and all others of living
+//! clients are answered, all timers fire, and all members have the same log and state; then nobody
+//! calls an election any more (I-21).
+
+mod frames;
+mod node;
+mod oracle;
+mod party;
+mod plan;
+mod service;
+mod storm;
+mod strike;
+mod totals;
+mod votes;
+mod watch;
+
+use consensus::Rules;
+use runtime::Nanos;
+
+pub use totals::Totals;
+
+use storm::Storm;
+
+/// How long one run is, in virtual time.
+const SPAN: Nanos = Nanos::from_secs(60);
+/// How long faults strike.
+const STORM_SPAN: Nanos = Nanos::from_secs(40);
+/// Longest virtual time from healing until somebody leads. Members start anew, drivers give up
+/// what their former lives left behind, and then there is an election.
+const LEADER_BOUND: Nanos = Nanos::from_secs(15);
+/// Longest virtual time from healing until all is answered and equal.
+const HEAL_BOUND: Nanos = Nanos::from_secs(30);
+
+/// What the totals of a sweep must reach for each of its seeds.
+pub const LEAST: [(&str, u64); 2] = [("leaders", 2), ("messages acknowledged", 200)];
+
+/// How a trial departs from the usual.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Plant {
+    /// Not at all.
+    #[default]
+    Nothing,
+    /// Members forget their votes when they start anew.
+    VoteNotSaved,
+    /// Leaders commit what their own archive has not recorded.
+    CommitBeyondRecorded,
+}
+
+impl Plant {
+    const fn rules(self, mut rules: Rules) -> Rules {
+        match self {
+            Self::Nothing => {}
+            Self::VoteNotSaved => rules.vote_saved = false,
+            Self::CommitBeyondRecorded => rules.commit_within_recorded = false,
+        }
+        rules
+    }
+}
+
+/// A violation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "seed {seed}: after {} ms: {what}\n  replay: cargo xtask seeds cluster --first {seed} --count 1",
+    at.as_millis()
+)]
+pub struct Failure {
+    /// The seed of the run.
+    pub seed: u64,
+    /// When it was found.
+    pub at: Nanos,
+    /// What does not hold.
+    pub what: String,
+}
+
+/// What came of a run that found nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// How often everything happened.
+    pub totals: Totals,
+    /// A hash of all that happened; equal in every run of the seed.
+    pub trace_hash: u64,
+}
+
+/// Runs one seed.
+///
+/// # Errors
+/// The first violation.
+pub fn run(seed: u64, plant: Plant) -> Result<Outcome, Failure> {
+    let mut storm = Storm::new(seed, plant)?;
+    storm.rage(STORM_SPAN)?;
+    storm.heal(LEADER_BOUND, HEAL_BOUND)?;
+    storm.rest(SPAN)
+}

@@ -1,0 +1,178 @@
+//! A member of the cluster: driver, archive, consensus module and service, one process.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use cluster::ConsensusModule;
+use cluster::authentication::AcceptAll;
+use cluster_service::Container;
+use consensus::{Counters, ElectionState, Rules};
+use runtime::agent::Together;
+use runtime::{Agent, Halt, Nanos, Now, Ports, Work};
+
+use super::oracle::Oracle;
+use super::plan::Plan;
+use super::service::Chain;
+use crate::lock;
+
+/// Where every driver lives on its host.
+pub(super) const DRIVER_DIRECTORY: &str = "/dev/shm/driver";
+/// Where every archive keeps its recordings.
+pub(super) const ARCHIVE_DIRECTORY: &str = "/archive";
+/// Where every member keeps what it must remember.
+pub(super) const CLUSTER_DIRECTORY: &str = "/cluster";
+/// Bytes of a term of the log.
+pub(super) const TERM_LENGTH: i32 = 64 << 10;
+/// Bytes of a segment file.
+pub(super) const SEGMENT_LENGTH: i32 = 128 << 10;
+
+/// What is seen of a member's core after each pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct View {
+    pub(super) is_leading: bool,
+    /// No election is under way.
+    pub(super) is_settled: bool,
+    pub(super) term: i64,
+    pub(super) commit: i64,
+    pub(super) append: i64,
+    pub(super) counters: Counters,
+}
+
+/// The consensus module, and who looks over its shoulder.
+struct Watched {
+    module: ConsensusModule,
+    view: Arc<Mutex<View>>,
+}
+
+impl Agent for Watched {
+    fn name(&self) -> &str {
+        self.module.name()
+    }
+
+    fn on_start(&mut self, now: Now) -> Result<(), Halt> {
+        self.module.on_start(now)
+    }
+
+    fn do_work(&mut self, now: Now) -> Result<Work, Halt> {
+        let work = self.module.do_work(now);
+        if let Some(core) = self.module.core() {
+            *lock(&self.view) = View {
+                is_leading: core.is_leading(),
+                is_settled: core.election_state() == ElectionState::Closed,
+                term: core.leadership_term_id().0,
+                commit: core.commit_position().0,
+                append: core.append_position().0,
+                counters: core.counters(),
+            };
+        }
+        work
+    }
+
+    fn on_close(&mut self, now: Now) {
+        self.module.on_close(now);
+    }
+}
+
+/// Launches a member; returns its agents, to be stepped as one process.
+///
+/// # Errors
+/// What refused to start, and why.
+pub(super) fn node(
+    plan: &Plan,
+    member: usize,
+    rules: Rules,
+    (view, oracle): (Arc<Mutex<View>>, Arc<Mutex<Oracle>>),
+    ports: &Ports,
+    now: Now,
+) -> Result<Vec<Box<dyn Agent>>, String> {
+    let driver = driver::launch(driver_config(), ports, now);
+    let driver = driver.map_err(|error| format!("driver: {error}"))?;
+    let allow = Box::new(archive::AllowAll);
+    let archive =
+        archive::launch(archive_config(plan, member), client_config(), allow, ports, now);
+    let archive = archive.map_err(|error| format!("archive: {error}"))?;
+    let mut config = module_config(plan, member);
+    config.rules = rules;
+    let archive_client = archive_client::Config {
+        control_channel: "aeron:ipc".to_string(),
+        response_channel: "aeron:ipc".to_string(),
+        ..archive_client::Config::default()
+    };
+    let module =
+        cluster::launch(config, client_config(), archive_client, Box::new(AcceptAll), ports, now);
+    let module = module.map_err(|error| format!("module: {error}"))?;
+    let service = Box::new(Chain::new(member, oracle));
+    let container = Container::launch(service_config(), client_config(), service, ports, now);
+    let container = container.map_err(|error| format!("container: {error}"))?;
+    Ok(vec![
+        Box::new(driver.together()),
+        Box::new(archive),
+        Box::new(Watched { module, view }),
+        Box::new(container),
+    ])
+}
+
+/// The same, stepped in one order as by one thread.
+pub(super) fn one_thread(agents: Vec<Box<dyn Agent>>) -> Vec<Box<dyn Agent>> {
+    vec![Box::new(Together::new("node", agents))]
+}
+
+/// Small buffers, otherwise the defaults.
+pub(super) fn driver_config() -> driver::Config {
+    let mut config = driver::Config::at(DRIVER_DIRECTORY);
+    config.buffers.to_driver_length = (64 << 10) + 768;
+    config.buffers.to_clients_length = (64 << 10) + 128;
+    config.buffers.counters_values_length = 128 << 10;
+    config.buffers.error_log_length = 64 << 10;
+    config.buffers.loss_report_length = 16 << 10;
+    config.terms.term_length = TERM_LENGTH;
+    config.terms.ipc_term_length = TERM_LENGTH;
+    config.timeouts.publication_linger = Nanos::from_millis(500);
+    config
+}
+
+/// A client of the host's driver.
+pub(super) fn client_config() -> client::Config {
+    client::Config {
+        directory: PathBuf::from(DRIVER_DIRECTORY),
+        resource_linger: Nanos::from_millis(500),
+        ..client::Config::default()
+    }
+}
+
+fn archive_config(plan: &Plan, member: usize) -> archive::Config {
+    let mut config = archive::Config::default();
+    config.storage.directory = PathBuf::from(ARCHIVE_DIRECTORY);
+    config.storage.segment_file_length = SEGMENT_LENGTH;
+    config.storage.file_io_max_length = 64 << 10;
+    config.storage.catalog_capacity = 64 << 10;
+    config.storage.low_storage_space_threshold = 1 << 20;
+    config.storage.file_sync_level = plan.sync;
+    config.storage.catalog_file_sync_level = plan.sync;
+    config.control.channel = format!("aeron:udp?endpoint={}", plan.endpoint(member, 4));
+    let address = Plan::address(member);
+    config.control.replication_channel = format!("aeron:udp?endpoint={address}:0");
+    config
+}
+
+fn module_config(plan: &Plan, member: usize) -> cluster::config::Config {
+    let mut config = cluster::config::Config::fast();
+    config.member.member_id = i32::try_from(member).unwrap_or_default();
+    config.member.members = plan.members_text();
+    config.member.directory = PathBuf::from(CLUSTER_DIRECTORY);
+    config.channels.ingress_channel = "aeron:udp".to_string();
+    config.channels.log_channel = "aeron:udp?term-length=64k".to_string();
+    let address = Plan::address(member);
+    config.channels.replication_channel = format!("aeron:udp?endpoint={address}:0");
+    config.limits.max_sessions = 64;
+    config.timeouts.session_timeout = Nanos::from_secs(5);
+    config
+}
+
+fn service_config() -> cluster_service::Config {
+    cluster_service::Config {
+        directory: PathBuf::from(CLUSTER_DIRECTORY),
+        error_buffer_length: 64 << 10,
+        ..cluster_service::Config::default()
+    }
+}

@@ -1,0 +1,86 @@
+//! How often everything happened, over one run or many.
+
+use crate::totals::totals;
+
+totals! {
+    /// Messages that clients numbered and handed over.
+    submitted: "messages submitted",
+    /// Of those, longer than a datagram.
+    fragmented: "fragmented messages submitted",
+    /// Answers that clients got, each number once.
+    acknowledged: "messages acknowledged",
+    /// Events of the log that a member applied first of all.
+    applied: "events applied first",
+    /// Events of the log that others applied, or the same once more.
+    applied_again: "events applied by others or again",
+    /// Timers that fired.
+    timers: "timers fired",
+    /// Messages that the service sent to itself.
+    service_messages: "service messages",
+    /// Bytes of the log that were committed and compared on all disks.
+    committed: "bytes committed",
+    /// Leadership terms that had a leader in service.
+    leaders: "leaders",
+    /// Elections that members entered.
+    elections: "elections entered",
+    /// Votes seen on the network.
+    votes: "votes",
+    /// Logs that were cut.
+    truncations: "truncations",
+    /// Terms copied from another archive.
+    replications: "replications",
+    /// Followers that were replayed to by their leader.
+    catchups: "catch-ups",
+    /// Snapshots that members recorded.
+    snapshots: "snapshots",
+    /// Lives of members that began from a snapshot.
+    snapshot_restarts: "restarts from a snapshot",
+    /// Lives of members that began with a log.
+    restarts: "restarts with a log",
+    /// Members killed.
+    kills: "members killed",
+    /// Members killed just after they voted.
+    vote_kills: "members killed after a vote",
+    /// Members that were asked to end.
+    stops: "members stopped",
+    /// Times when all members went at once.
+    outages: "all members gone at once",
+    /// Hosts whose power was cut.
+    power_cuts: "power cuts",
+    /// Pauses of members.
+    pauses: "members paused",
+    /// Disks that had no room.
+    full_disks: "disks full",
+    /// Members that ended because of that.
+    full_disk_ends: "members ended by a full disk",
+    /// Syncs that failed.
+    failed_syncs: "syncs failed",
+    /// Members that ended because of that.
+    failed_sync_ends: "members ended by a failed sync",
+    /// Wall clocks that were moved.
+    clock_shifts: "wall clocks moved",
+    /// Clients killed.
+    client_kills: "clients killed",
+    /// Sessions that clients lost and opened anew.
+    sessions_lost: "sessions lost",
+    /// Datagrams.
+    datagrams: "datagrams",
+    /// Datagrams lost alone.
+    lost: "lost",
+    /// Datagrams lost in bursts.
+    burst_lost: "lost in bursts",
+    /// Datagrams doubled.
+    duplicated: "duplicated",
+    /// Datagrams overtaken.
+    reordered: "reordered",
+    /// Links that were made slow.
+    delays: "links delayed",
+    /// Datagrams swallowed by cuts.
+    cut: "swallowed by cuts",
+    /// One-way cuts.
+    one_way_cuts: "one-way cuts",
+    /// Partitions.
+    partitions: "partitions",
+    /// Of those, of the leader from all others.
+    leader_partitions: "leaders cut off",
+}

@@ -1,0 +1,209 @@
+//! Looks at all members after each step of the world.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use consensus::Counters;
+use runtime::Ports;
+
+use super::frames::Disk;
+use super::node::View;
+use super::oracle::Oracle;
+use super::votes::Votes;
+use crate::lock;
+
+/// One member.
+struct Seen {
+    view: Arc<Mutex<View>>,
+    last: View,
+    disk: Disk,
+}
+
+/// What is known of all members, over all their lives.
+pub(super) struct Watch {
+    oracle: Arc<Mutex<Oracle>>,
+    votes: Arc<Mutex<Votes>>,
+    quorum: usize,
+    members: Vec<Seen>,
+    /// Who led in which term.
+    leaders: BTreeMap<i64, usize>,
+    /// All that was ever committed, made comparable.
+    committed: Vec<u8>,
+}
+
+impl Watch {
+    pub(super) fn new(
+        oracle: Arc<Mutex<Oracle>>,
+        votes: Arc<Mutex<Votes>>,
+        quorum: usize,
+        disks: Vec<Ports>,
+    ) -> Self {
+        let seen = |ports| {
+            let (view, last) = (Arc::default(), View::default());
+            Seen { view, last, disk: Disk::new(ports) }
+        };
+        let members = disks.into_iter().map(seen).collect();
+        Self { oracle, votes, quorum, members, leaders: BTreeMap::new(), committed: Vec::new() }
+    }
+
+    /// A member begins a life.
+    pub(super) fn begin(&mut self, member: usize) -> Arc<Mutex<View>> {
+        lock(&self.oracle).reset(member);
+        let seen = &mut self.members[member];
+        (seen.view, seen.last) = (Arc::default(), View::default());
+        lock(&self.oracle).totals.restarts += u64::from(seen.disk.has_log());
+        Arc::clone(&seen.view)
+    }
+
+    /// A member's life is over.
+    pub(super) fn end(&mut self, member: usize) {
+        self.look();
+        let Counters { elections, snapshots, truncations, replications, catchups, .. } =
+            self.members[member].last.counters;
+        let mut oracle = lock(&self.oracle);
+        oracle.totals.elections += elections;
+        oracle.totals.snapshots += snapshots;
+        oracle.totals.truncations += truncations;
+        oracle.totals.replications += replications;
+        oracle.totals.catchups += catchups;
+        oracle.reset(member);
+        drop(oracle);
+        let seen = &mut self.members[member];
+        (seen.view, seen.last) = (Arc::default(), View::default());
+    }
+
+    /// The disk of a member is looked at through other ports from here on: its power was cut.
+    pub(super) fn set_disk(&mut self, member: usize, ports: Ports) {
+        self.members[member].disk = Disk::new(ports);
+    }
+
+    /// The member that leads in the newest term of all that think they do.
+    pub(super) fn leader(&self) -> Option<usize> {
+        let leading = self.members.iter().enumerate().filter(|(_, seen)| seen.last.is_leading);
+        leading.max_by_key(|(_, seen)| seen.last.term).map(|(member, _)| member)
+    }
+
+    /// What was last seen of each member.
+    pub(super) fn views(&self) -> Vec<View> {
+        self.members.iter().map(|seen| seen.last).collect()
+    }
+
+    /// How many terms had a leader so far.
+    pub(super) fn terms(&self) -> usize {
+        self.leaders.len()
+    }
+
+    /// Compares what members do with what they may; returns whether all is well.
+    pub(super) fn look(&mut self) -> bool {
+        for member in 0..self.members.len() {
+            let view = *lock(&self.members[member].view);
+            if view != self.members[member].last {
+                self.compare(member, view);
+                self.members[member].last = view;
+            }
+            let mut oracle = lock(&self.oracle);
+            let progress = oracle.members[member];
+            if progress.has_started && progress.position > view.commit {
+                let (at, commit) = (progress.position, view.commit);
+                oracle.fail(format!("I-7: service of {member} at {at}, commit position {commit}"));
+            }
+        }
+        let mut oracle = lock(&self.oracle);
+        let mut votes = lock(&self.votes);
+        oracle.violations.append(&mut votes.violations);
+        oracle.violations.is_empty()
+    }
+
+    fn compare(&mut self, member: usize, view: View) {
+        let last = self.members[member].last;
+        if view.is_leading {
+            let known = self.leaders.insert(view.term, member);
+            if known.is_some_and(|known| known != member) {
+                let what = format!("I-1: {known:?} and {member} lead in term {}", view.term);
+                lock(&self.oracle).fail(what);
+            }
+            if known.is_none() {
+                lock(&self.oracle).totals.leaders += 1;
+                self.check_complete(member, view.term);
+            }
+            if last.is_leading && last.term == view.term && view.append < last.append {
+                let (from, to) = (last.append, view.append);
+                lock(&self.oracle).fail(format!("I-2: leader {member} falls from {from} to {to}"));
+            }
+        }
+        if view.commit < last.commit {
+            let what = format!("I-6: member {member} commits {last:?}, then {view:?}");
+            lock(&self.oracle).fail(what);
+        } else if view.commit > last.commit {
+            self.check_commit(member, last.commit, view.commit);
+        }
+    }
+
+    /// I-4: a leader has all that was ever committed.
+    fn check_complete(&mut self, member: usize, term: i64) {
+        let end = as_position(self.committed.len());
+        let log = self.members[member].disk.log(0, end);
+        if log.as_ref() != Some(&self.committed) {
+            let what = difference(log, &self.committed, 0);
+            lock(&self.oracle).fail(format!("I-4: leader {member} of term {term}: {what}"));
+        }
+    }
+
+    /// I-3, I-5, I-6: what a member commits it has, as all others; and when it is the first, more
+    /// than half have it.
+    fn check_commit(&mut self, member: usize, from: i64, to: i64) {
+        let known = as_position(self.committed.len());
+        let log = self.members[member].disk.log(from, to);
+        let Some(log) = log else {
+            let what = format!("I-6: member {member} commits {from} to {to} without having it");
+            lock(&self.oracle).fail(what);
+            return;
+        };
+        let (begin, end) = (as_index(from), as_index(to.min(known)));
+        if end > begin && log[..end - begin] != self.committed[begin..end] {
+            let what = difference(Some(log), &self.committed[begin..end], from);
+            lock(&self.oracle).fail(format!("I-3: member {member} commits another log: {what}"));
+            return;
+        }
+        if to <= known {
+            return;
+        }
+        let fresh = &log[as_index(known - from)..];
+        let copies = self.members.iter_mut().map(|seen| seen.disk.log(known, to));
+        let copies = copies.filter(|copy| copy.as_deref() == Some(fresh)).count();
+        let mut oracle = lock(&self.oracle);
+        if copies < self.quorum {
+            oracle.fail(format!(
+                "I-5: member {member} commits {known} to {to}, which {copies} members have"
+            ));
+        }
+        oracle.committed = to;
+        oracle.totals.committed += (to - known).cast_unsigned();
+        self.committed.extend_from_slice(fresh);
+    }
+
+    /// At the end: every disk has all that was committed.
+    pub(super) fn check_all(&mut self) {
+        for member in 0..self.members.len() {
+            let log = self.members[member].disk.log(0, as_position(self.committed.len()));
+            if log.as_ref() != Some(&self.committed) {
+                let what = difference(log, &self.committed, 0);
+                lock(&self.oracle).fail(format!("I-8: member {member}: {what}"));
+            }
+        }
+    }
+}
+
+fn as_position(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+fn as_index(position: i64) -> usize {
+    usize::try_from(position).unwrap_or_default()
+}
+
+fn difference(log: Option<Vec<u8>>, committed: &[u8], from: i64) -> String {
+    let Some(log) = log else { return format!("what was committed from {from} is not there") };
+    let same = log.iter().zip(committed).take_while(|(left, right)| left == right).count();
+    format!("it differs from what was committed at {}", from + as_position(same))
+}
