@@ -104,3 +104,19 @@ pub fn run(seed: u64, plant: Plant) -> Result<Outcome, Failure> {
     storm.heal(LEADER_BOUND, HEAL_BOUND)?;
     storm.rest(SPAN)
 }
+
+/// Runs one seed in which nothing strikes but that, `times` times, all members are killed at once
+/// after they have served a while.
+///
+/// # Errors
+/// The first violation.
+pub fn run_restarting_all(seed: u64, times: usize) -> Result<Outcome, Failure> {
+    let mut storm = Storm::new(seed, Plant::Nothing)?;
+    storm.plan.troubles.clear();
+    for _ in 0..times {
+        storm.serve(100, HEAL_BOUND)?;
+        storm.kill_all();
+    }
+    storm.heal(LEADER_BOUND, HEAL_BOUND)?;
+    storm.rest(SPAN)
+}

@@ -143,6 +143,26 @@ impl Storm {
         Ok(())
     }
 
+    /// Waits until `count` more messages are answered.
+    pub(super) fn serve(&mut self, count: u64, bound: Nanos) -> Result<(), Failure> {
+        let wanted = lock(&self.oracle).totals.acknowledged + count;
+        let end = self.world.elapsed() + bound;
+        while lock(&self.oracle).totals.acknowledged < wanted {
+            if self.world.elapsed() >= end {
+                let what = format!("I-20: not served for {} ms", bound.as_millis());
+                return Err(self.failure(what));
+            }
+            self.run(Nanos::from_millis(20))?;
+        }
+        Ok(())
+    }
+
+    /// Kills all members at once; each is back after a while of its own.
+    pub(super) fn kill_all(&mut self) {
+        lock(&self.oracle).totals.outages += 1;
+        (0..self.members.len()).for_each(|member| self.end_member(member, 1_500, World::kill));
+    }
+
     /// Ends all faults, then waits until all is answered and equal.
     pub(super) fn heal(&mut self, leader: Nanos, bound: Nanos) -> Result<(), Failure> {
         self.world.heal();

@@ -104,16 +104,11 @@ impl Storm {
     }
 
     fn strike_all(&mut self) {
-        lock(&self.oracle).totals.outages += 1;
-        let has_power_cuts = self.plan.troubles.contains(&Trouble::PowerCut);
-        let is_power_cut = has_power_cuts && self.rng.chance(0.5);
-        for member in 0..self.members.len() {
-            if is_power_cut {
-                self.cut_power(member, 1_500);
-            } else {
-                self.end_member(member, 1_500, World::kill);
-            }
+        if !self.plan.troubles.contains(&Trouble::PowerCut) || self.rng.chance(0.5) {
+            return self.kill_all();
         }
+        lock(&self.oracle).totals.outages += 1;
+        (0..self.members.len()).for_each(|member| self.cut_power(member, 1_500));
     }
 
     /// Mostly short; sometimes beyond every time-out of the members.
