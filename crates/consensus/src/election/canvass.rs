@@ -197,6 +197,12 @@ impl Canvass {
         if ctx.config.appointed_leader.is_some_and(|appointed| appointed != ctx.id()) {
             return Election::Canvass(self);
         }
+        // A leader is not stood against while our terms are compared with its own, unless it fell
+        // silent: a nomination would forget the comparison, and then begin it anew, and so on.
+        let silence = ctx.config.timeouts.leader_heartbeat_timeout;
+        if self.walk.is_some() && now < ctx.last_leader_update + silence {
+            return Election::Canvass(self);
+        }
         hear_self(ctx);
         let (own, quorum) = (ctx.own_log(), ctx.config.quorum());
         let is_candidate = ctx.members.is_unanimous_candidate(own, ctx.graceful, quorum)
