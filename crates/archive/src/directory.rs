@@ -7,7 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use runtime::files::{FileLock, Files, SyncKind, read_exact_at, write_all_at};
+use runtime::files::{FileLock, Files, SyncKind};
+use runtime::owners;
 use runtime::ports::Ports;
 use wire::archive::catalog::RecordingState;
 use wire::time::Now;
@@ -72,17 +73,20 @@ impl Directory {
         let failed = |source| DirectoryError::Io { path: path.to_path_buf(), source };
         let files = &*ports.files;
         files.create_directory(path).map_err(failed)?;
-        let lock = files.lock(&path.join(LOCK_FILE_NAME)).map_err(failed)?;
+        let lock_path = path.join(LOCK_FILE_NAME);
+        let lock = files.lock(&lock_path).map_err(failed)?;
         let lock = lock.ok_or_else(|| DirectoryError::Locked(path.to_path_buf()))?;
         let marks = storage.mark_file_directory.as_deref().unwrap_or(path);
         files.create_directory(marks).map_err(failed)?;
-        let last_owners = read_owners(files, path).map_err(failed)?;
-        write_owners(files, path, ports.process_id, &last_owners, now).map_err(failed)?;
+        let last_owners = owners::read(files, &lock_path).map_err(failed)?;
+        owners::write(files, &lock_path, ports.process_id, &last_owners, now).map_err(failed)?;
         let aeron_directory = aeron_directory.to_string_lossy();
         let header = mark_file::header(config, &aeron_directory, ports.process_id, now);
         let is_dead = |process_id| last_owners.contains(&process_id);
         let mark_file = MarkFile::create(files, marks, &header, is_dead, now)?;
         mark_file::link(files, path, marks).map_err(failed)?;
+        // Else a power cut brings back what others left here, whom nobody remembers.
+        files.sync_directory(marks).map_err(failed)?;
         if storage.delete_on_start {
             delete(files, path).map_err(failed)?;
         }
@@ -154,36 +158,6 @@ fn delete(files: &dyn Files, directory: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// The processes that last wrote themselves into the lock file: whoever holds the lock and the one
-/// before, whose mark file stands if a crash came between lock and mark file.
-fn read_owners(files: &dyn Files, directory: &Path) -> io::Result<Vec<i64>> {
-    let file = files.open(&directory.join(LOCK_FILE_NAME))?;
-    let mut bytes = vec![0; file.length()?.min(128) as usize];
-    read_exact_at(&*file, &mut bytes, 0)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let mut words = text.split_whitespace();
-    let owners = [words.next(), words.nth(1)];
-    Ok(owners.into_iter().flatten().filter_map(|word| word.parse().ok()).collect())
-}
-
-/// Writes process, start time and the process before, as text, for people too. Durable, so that
-/// whoever comes after a power cut knows that the owner is dead.
-fn write_owners(
-    files: &dyn Files,
-    directory: &Path,
-    process_id: i64,
-    last: &[i64],
-    now: Now,
-) -> io::Result<()> {
-    let file = files.open(&directory.join(LOCK_FILE_NAME))?;
-    let last = last.first().map_or_else(String::new, |id| format!(" {id}"));
-    let text = format!("{process_id} {}{last}\n", now.epoch_millis());
-    file.set_length(text.len() as u64)?;
-    write_all_at(&*file, text.as_bytes(), 0)?;
-    file.sync(SyncKind::All)?;
-    files.sync_directory(directory)
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use memory::buffer::AtomicBuffer;
 use memory::error_log::ErrorLog;
 use memory::mark_file::{MarkFile, TakeOverError};
-use runtime::files::{FileLock, Files, Mapping, read_exact_at, write_all_at};
-use runtime::{Nanos, Now, Ports};
+use runtime::files::{FileLock, Files, Mapping, write_all_at};
+use runtime::{Nanos, Now, Ports, owners};
 use wire::bytes::Padding;
 use wire::cluster::mark::{
     ACTIVITY_TIMESTAMP_OFFSET, ComponentType, ERROR_LOG_OFFSET, MARK_FILE_VERSION,
@@ -85,12 +85,14 @@ impl ServiceMark {
         let lock = files.lock(&lock_path).map_err(failed)?.ok_or_else(|| {
             MarkFileError::Locked { directory: directory.to_path_buf(), service_id }
         })?;
-        let last_owner = read_owner(files, &lock_path).map_err(failed)?;
+        let last_owners = owners::read(files, &lock_path).map_err(failed)?;
+        owners::write(files, &lock_path, ports.process_id, &last_owners, now).map_err(failed)?;
         let path = marks.join(format!("cluster-mark-service-{service_id}.dat"));
-        remove_dead(files, &path, last_owner, now)?;
+        remove_dead(files, &path, &last_owners, now)?;
         let (file, mapping) = make(config, aeron_directory, ports, &path, now)?;
-        write_owner(files, &lock_path, ports.process_id, now).map_err(failed)?;
         link(files, directory, marks, service_id).map_err(failed)?;
+        // Else a power cut brings back what others left here, whom nobody remembers.
+        files.sync_directory(marks).map_err(failed)?;
         let next_heartbeat = now.mono + HEARTBEAT_INTERVAL;
         Ok(Self { file, next_heartbeat, _mapping: mapping, _lock: lock })
     }
@@ -123,7 +125,7 @@ impl ServiceMark {
 fn remove_dead(
     files: &dyn Files,
     path: &Path,
-    last_owner: Option<i64>,
+    last_owners: &[i64],
     now: Now,
 ) -> Result<(), MarkFileError> {
     let failed = |source| MarkFileError::Io { path: path.to_path_buf(), source };
@@ -138,7 +140,7 @@ fn remove_dead(
                 == (MarkFileHeader::SCHEMA_ID, MarkFileHeader::TEMPLATE_ID)
         });
         let pid = MarkFileHeader::decode(&bytes).ok().map(|header| header.pid);
-        let is_known_dead = pid.is_some() && pid == last_owner;
+        let is_known_dead = pid.is_some_and(|pid| last_owners.contains(&pid));
         if is_ours && !is_known_dead {
             let old = MarkFile::new(buffer, VERSION_OFFSET, ACTIVITY_TIMESTAMP_OFFSET);
             old.take_over(now.epoch_millis(), LIVENESS_MS)
@@ -191,21 +193,6 @@ fn make(
     let file = MarkFile::new(buffer, VERSION_OFFSET, ACTIVITY_TIMESTAMP_OFFSET);
     file.signal_ready(MARK_FILE_VERSION.0, now.epoch_millis());
     Ok((file, mapping))
-}
-
-/// The process that last wrote itself into the lock file.
-fn read_owner(files: &dyn Files, path: &Path) -> io::Result<Option<i64>> {
-    let file = files.open(path)?;
-    let mut bytes = vec![0; usize::try_from(file.length()?.min(64)).unwrap_or(0)];
-    read_exact_at(&*file, &mut bytes, 0)?;
-    let text = String::from_utf8_lossy(&bytes);
-    Ok(text.split_whitespace().next().and_then(|word| word.parse().ok()))
-}
-
-fn write_owner(files: &dyn Files, path: &Path, process_id: i64, now: Now) -> io::Result<()> {
-    let file = files.open(path)?;
-    file.set_length(0)?;
-    write_all_at(&*file, format!("{process_id} {}\n", now.epoch_millis()).as_bytes(), 0)
 }
 
 /// Writes or removes the file that leads from the cluster's directory to that of the mark file.

@@ -7,7 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use consensus::{LeadershipTermId, RecordingId, Recovery, SnapshotSet, newest_snapshot};
-use runtime::files::{FileLock, Files, SyncKind, read_exact_at, write_all_at};
+use runtime::files::{FileLock, SyncKind};
+use runtime::owners;
 use runtime::{Now, Ports};
 use wire::position::Position;
 
@@ -86,11 +87,13 @@ impl Directory {
         let failed = |source| DirectoryError::Io { path: path.to_path_buf(), source };
         let files = &*ports.files;
         files.create_directory(path).map_err(failed)?;
-        let lock = files.lock(&path.join(LOCK_FILE_NAME)).map_err(failed)?;
+        let lock_path = path.join(LOCK_FILE_NAME);
+        let lock = files.lock(&lock_path).map_err(failed)?;
         let lock = lock.ok_or_else(|| DirectoryError::Locked(path.to_path_buf()))?;
         let marks = config.member.mark_file_directory.as_deref().unwrap_or(path);
         files.create_directory(marks).map_err(failed)?;
-        let last_owner = read_owner(files, path).map_err(failed)?;
+        let last_owners = owners::read(files, &lock_path).map_err(failed)?;
+        owners::write(files, &lock_path, ports.process_id, &last_owners, now).map_err(failed)?;
         let services = config.member.services_directory.as_deref().unwrap_or(path);
         let around = Surroundings {
             aeron_directory: &aeron_directory.to_string_lossy(),
@@ -100,10 +103,11 @@ impl Directory {
             process_id: ports.process_id,
         };
         let header = mark_file::header(config, around, now);
-        let is_dead = |process_id| Some(process_id) == last_owner;
+        let is_dead = |process_id| last_owners.contains(&process_id);
         let mark_file = MarkFile::create(files, marks, &header, is_dead, now)?;
-        write_owner(files, path, ports.process_id, now).map_err(failed)?;
         mark_file::link(files, path, marks).map_err(failed)?;
+        // Else a power cut brings back what others left here, whom nobody remembers.
+        files.sync_directory(marks).map_err(failed)?;
         let recording_log = RecordingLog::open(files, path)?;
         let mut node_state = NodeState::open(files, path)?;
         let vote = LeadershipTermId(mark_file.earlier_candidate_term());
@@ -147,23 +151,6 @@ impl Directory {
         let persister = Persister::new(self.recording_log, self.node_state, self.path, ports);
         (persister, self.mark_file, self.lock)
     }
-}
-
-/// The process that last wrote itself into the lock file.
-fn read_owner(files: &dyn Files, directory: &Path) -> io::Result<Option<i64>> {
-    let file = files.open(&directory.join(LOCK_FILE_NAME))?;
-    let mut bytes = vec![0; usize::try_from(file.length()?).unwrap_or(0).min(64)];
-    read_exact_at(&*file, &mut bytes, 0)?;
-    let text = String::from_utf8_lossy(&bytes);
-    Ok(text.split_whitespace().next().and_then(|word| word.parse().ok()))
-}
-
-/// Writes process and start time as text, for people too.
-fn write_owner(files: &dyn Files, directory: &Path, process_id: i64, now: Now) -> io::Result<()> {
-    let file = files.open(&directory.join(LOCK_FILE_NAME))?;
-    file.set_length(0)?;
-    let text = format!("{process_id} {}\n", now.epoch_millis());
-    write_all_at(&*file, text.as_bytes(), 0)
 }
 
 #[cfg(test)]

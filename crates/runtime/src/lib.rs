@@ -14,6 +14,7 @@ pub mod files;
 pub mod idle;
 pub mod invoker;
 pub mod network;
+pub mod owners;
 pub mod ports;
 pub mod random;
 
