@@ -83,6 +83,8 @@ pub struct Failure {
     pub at: Nanos,
     /// What does not hold.
     pub what: String,
+    /// What happened before, a line each.
+    pub story: Vec<String>,
 }
 
 /// What came of a run that found nothing.

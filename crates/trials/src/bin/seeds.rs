@@ -34,6 +34,9 @@ enum Trial {
     Cluster {
         #[command(flatten)]
         sweep: Sweep,
+        /// Prints what happened before each failure.
+        #[arg(long)]
+        story: bool,
         /// Plants a bug, which the sweep must find: it then passes only if it does.
         #[arg(long, value_enum)]
         plant: Option<ClusterBug>,
@@ -89,13 +92,17 @@ fn main() -> ExitCode {
                 Ok((outcome.trace_hash, outcome.totals.rows()))
             })
         }
-        Trial::Cluster { sweep, plant } => {
+        Trial::Cluster { sweep, story, plant } => {
             let planted = plant.map_or(cluster::Plant::Nothing, |bug| match bug {
                 ClusterBug::VoteNotSaved => cluster::Plant::VoteNotSaved,
                 ClusterBug::CommitBeyondRecorded => cluster::Plant::CommitBeyondRecorded,
             });
             run(&sweep, "cluster", plant.is_some(), &cluster::LEAST, |seed| {
-                let outcome = cluster::run(seed, planted).map_err(|it| it.to_string())?;
+                let outcome = cluster::run(seed, planted).map_err(|failure| {
+                    let story = if story { &failure.story[..] } else { &[] };
+                    let lines: String = story.iter().map(|line| format!("{line}\n")).collect();
+                    format!("{lines}{failure}")
+                })?;
                 Ok((outcome.trace_hash, outcome.totals.rows()))
             })
         }

@@ -16,7 +16,6 @@ use wire::frame::{
     TYPE_OFFSET,
 };
 
-
 use super::node::{ARCHIVE_DIRECTORY, CLUSTER_DIRECTORY, SEGMENT_LENGTH, TERM_LENGTH};
 
 /// Frames begin at multiples of this many bytes.
@@ -42,7 +41,10 @@ impl Disk {
             read_exact_at(&*file, &mut bytes, 0).ok()?;
             let mut reader = Reader::new(&bytes);
             while let Ok(entry) = Entry::read(&mut reader) {
-                let entry = entry.filter(|entry| entry.kind == EntryKind::Term);
+                // Without a name the recording has not begun.
+                let is_named =
+                    |entry: &Entry<'_>| entry.kind == EntryKind::Term && entry.recording_id >= 0;
+                let entry = entry.filter(is_named);
                 self.recording = self.recording.or(entry.map(|entry| entry.recording_id));
             }
         }

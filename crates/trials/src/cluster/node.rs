@@ -27,15 +27,35 @@ pub(super) const TERM_LENGTH: i32 = 64 << 10;
 pub(super) const SEGMENT_LENGTH: i32 = 128 << 10;
 
 /// What is seen of a member's core after each pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct View {
     pub(super) is_leading: bool,
-    /// No election is under way.
-    pub(super) is_settled: bool,
+    pub(super) election: ElectionState,
     pub(super) term: i64,
     pub(super) commit: i64,
     pub(super) append: i64,
     pub(super) counters: Counters,
+}
+
+impl Default for View {
+    /// Nothing is seen while there is no core.
+    fn default() -> Self {
+        Self {
+            is_leading: false,
+            election: ElectionState::Init,
+            term: -1,
+            commit: 0,
+            append: 0,
+            counters: Counters::default(),
+        }
+    }
+}
+
+impl View {
+    /// No election is under way.
+    pub(super) fn is_settled(&self) -> bool {
+        self.election == ElectionState::Closed
+    }
 }
 
 /// The consensus module, and who looks over its shoulder.
@@ -58,7 +78,7 @@ impl Agent for Watched {
         if let Some(core) = self.module.core() {
             *lock(&self.view) = View {
                 is_leading: core.is_leading(),
-                is_settled: core.election_state() == ElectionState::Closed,
+                election: core.election_state(),
                 term: core.leadership_term_id().0,
                 commit: core.commit_position().0,
                 append: core.append_position().0,
@@ -88,8 +108,7 @@ pub(super) fn node(
     let driver = driver::launch(driver_config(), ports, now);
     let driver = driver.map_err(|error| format!("driver: {error}"))?;
     let allow = Box::new(archive::AllowAll);
-    let archive =
-        archive::launch(archive_config(plan, member), client_config(), allow, ports, now);
+    let archive = archive::launch(archive_config(plan, member), client_config(), allow, ports, now);
     let archive = archive.map_err(|error| format!("archive: {error}"))?;
     let mut config = module_config(plan, member);
     config.rules = rules;

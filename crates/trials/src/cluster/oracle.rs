@@ -3,11 +3,15 @@
 //! The first member that applies an event of the log says what it was; every other application of
 //! it, by whomever and in whatever life, must be the same. So one list stands for all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use runtime::Nanos;
 use runtime::random::Rng;
 
 use super::totals::Totals;
+
+/// How many lines of what happened are kept.
+const STORY_LENGTH: usize = 300;
 
 /// Where a trial stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +92,10 @@ pub(super) struct Oracle {
     pub(super) fresh: u64,
     pub(super) totals: Totals,
     pub(super) violations: Vec<String>,
+    /// What happened last, a line each.
+    pub(super) story: VecDeque<String>,
+    /// The world's time, for the story.
+    pub(super) now: Nanos,
     hash: u64,
     scratch: Vec<u8>,
 }
@@ -107,6 +115,8 @@ impl Oracle {
             fresh: 0,
             totals: Totals::default(),
             violations: Vec::new(),
+            story: VecDeque::new(),
+            now: Nanos(0),
             hash: 0,
             scratch: Vec::new(),
         }
@@ -114,6 +124,15 @@ impl Oracle {
 
     pub(super) fn fail(&mut self, what: String) {
         self.violations.push(what);
+    }
+
+    /// Goes into the story.
+    pub(super) fn tell(&mut self, what: impl std::fmt::Display) {
+        if self.story.len() >= STORY_LENGTH {
+            self.story.pop_front();
+        }
+        let micros = self.now.0 / 1_000;
+        self.story.push_back(format!("{:>6}.{:03} {what}", micros / 1_000, micros % 1_000));
     }
 
     /// How many events were applied by anybody.
@@ -161,6 +180,7 @@ impl Oracle {
             count => self.applied.get(index(count) - 1).map_or(0, |applied| applied.position),
         };
         self.members[member] = Progress { count, hash, position, has_started: true };
+        self.tell(format_args!("service {member} starts at {position} with {count} events"));
     }
 
     /// A member's service has applied its `count`th event.
@@ -176,7 +196,8 @@ impl Oracle {
         match self.applied.get(index(count) - 1) {
             Some(known) if *known == applied => self.totals.applied_again += 1,
             Some(known) => {
-                let what = format!("I-19: event {count} is {known:?}, of member {member} {applied:?}");
+                let what =
+                    format!("I-19: event {count} is {known:?}, of member {member} {applied:?}");
                 self.fail(what);
             }
             None if count == self.count() + 1 => self.first(applied, content),
@@ -280,7 +301,9 @@ impl Oracle {
     /// Messages of living clients that have no answer.
     pub(super) fn unanswered(&self) -> u64 {
         let living = self.clients.values().filter(|client| !client.is_gone);
-        living.map(|client| client.submitted.cast_unsigned() - client.acknowledged.len() as u64).sum()
+        living
+            .map(|client| client.submitted.cast_unsigned() - client.acknowledged.len() as u64)
+            .sum()
     }
 
     /// I-9, at the end: what was acknowledged was executed.
@@ -301,7 +324,8 @@ fn index(count: u64) -> usize {
 
 /// Most messages are short; one in 32 takes several fragments.
 fn fill(seed: u64, client: i64, number: i64, target: &mut Vec<u8>) {
-    let mut rng = Rng::new(seed ^ client.cast_unsigned() ^ (number.cast_unsigned() << 32), "content");
+    let mut rng =
+        Rng::new(seed ^ client.cast_unsigned() ^ (number.cast_unsigned() << 32), "content");
     let length = match rng.below(32) {
         0 => 1_500 + rng.below(3_500),
         1..=8 => 4 + rng.below(600),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use cluster_service::cluster::GaugeId;
 use cluster_service::{
-    Admission, Cluster, ClusterSessionId, ClusteredService, CloseReason, Deduplication,
+    Admission, CloseReason, Cluster, ClusterSessionId, ClusteredService, Deduplication,
     DeduplicationLimits, SnapshotWriter, Step, TimerId,
 };
 

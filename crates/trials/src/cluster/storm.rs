@@ -1,5 +1,6 @@
 //! The world of one run: members and clients, their lives and ends.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use consensus::{Rules, Toggle};
@@ -22,6 +23,8 @@ use crate::{counters, lock};
 const FRESH: u64 = 100;
 /// Longest time that a member may go on after a sync failed.
 const END_BOUND: Nanos = Nanos::from_secs(1);
+/// How long a snapshot may take after it was asked for.
+const SNAPSHOT_SPAN: Nanos = Nanos::from_secs(3);
 /// The counter by which a member is asked for a snapshot.
 const CONTROL_TOGGLE: CounterTypeId = CounterTypeId(202);
 
@@ -47,6 +50,8 @@ pub(super) struct Member {
     pub(super) ailed: Option<Ailment>,
     /// How many operations its disk had refused before.
     pub(super) failed_before: u64,
+    /// How many elections it had entered before.
+    pub(super) elections_before: u64,
     /// When a failed sync was first seen.
     failed_at: Option<Nanos>,
 }
@@ -71,7 +76,8 @@ pub(super) struct Storm {
     pub(super) members: Vec<Member>,
     pub(super) callers: Vec<Caller>,
     caller_hosts: Vec<HostId>,
-    pub(super) next_snapshot: Nanos,
+    next_snapshot: Nanos,
+    last_snapshot: Nanos,
     pub(super) rng: Rng,
 }
 
@@ -95,6 +101,7 @@ impl Storm {
                 ailment: None,
                 ailed: None,
                 failed_before: 0,
+                elections_before: 0,
                 failed_at: None,
             })
             .collect();
@@ -119,6 +126,7 @@ impl Storm {
             members,
             caller_hosts,
             next_snapshot: Nanos::from_secs(1),
+            last_snapshot: Nanos(0),
             rng,
         };
         storm.observe_votes();
@@ -165,6 +173,7 @@ impl Storm {
 
     /// Ends all faults, then waits until all is answered and equal.
     pub(super) fn heal(&mut self, leader: Nanos, bound: Nanos) -> Result<(), Failure> {
+        self.tell("faults end");
         self.world.heal();
         self.observe_votes();
         for member in 0..self.members.len() {
@@ -175,6 +184,9 @@ impl Storm {
         lock(&self.oracle).phase = Phase::Calm;
         let began = self.world.elapsed();
         loop {
+            if lock(&self.oracle).fresh >= FRESH {
+                lock(&self.oracle).phase = Phase::Quiet;
+            }
             let reasons = self.unhealed();
             let waited = self.world.elapsed() - began;
             if reasons.is_empty() {
@@ -184,9 +196,6 @@ impl Storm {
             if is_late || waited >= bound {
                 let what = format!("I-20: {} ms after healing: {}", waited.as_millis(), reasons);
                 return Err(self.failure(what));
-            }
-            if lock(&self.oracle).fresh >= FRESH {
-                lock(&self.oracle).phase = Phase::Quiet;
             }
             self.run(Nanos::from_millis(20))?;
             self.snapshot_when_due();
@@ -236,7 +245,7 @@ impl Storm {
         if leading != 1 {
             reasons.push(format!("{leading} members lead"));
         }
-        if count(&|view| view.is_settled) < views.len() {
+        if count(&View::is_settled) < views.len() {
             reasons.push("an election is under way".to_string());
         }
         if oracle.fresh < FRESH {
@@ -261,22 +270,26 @@ impl Storm {
     }
 
     pub(super) fn failure(&self, what: String) -> Failure {
-        Failure { seed: self.seed, at: self.world.elapsed(), what }
+        let story = lock(&self.oracle).story.iter().cloned().collect();
+        Failure { seed: self.seed, at: self.world.elapsed(), what, story }
     }
 
     fn check(&self) -> Result<(), Failure> {
-        match lock(&self.oracle).violations.first() {
-            Some(what) => Err(self.failure(what.clone())),
-            None => Ok(()),
-        }
+        let violation = lock(&self.oracle).violations.first().cloned();
+        violation.map_or(Ok(()), |what| Err(self.failure(what)))
+    }
+
+    /// Goes into the story.
+    pub(super) fn tell(&self, what: impl std::fmt::Display) {
+        lock(&self.oracle).tell(what);
     }
 
     /// Starts who is due, then lets time pass and looks after each step.
     fn run(&mut self, span: Nanos) -> Result<(), Failure> {
         self.start_due()?;
         let Self { world, watch, .. } = self;
-        let _ = world.run_until(|_| !watch.look(), span);
-        self.watch.look();
+        let _ = world.run_until(|world| !watch.look(world.elapsed()), span);
+        self.watch.look(self.world.elapsed());
         self.check()?;
         self.bury_ended()
     }
@@ -348,6 +361,7 @@ impl Storm {
         if let Some(what) = refusal {
             return Err(self.failure(format!("member {member} does not start: {what}")));
         }
+        self.tell(format_args!("member {member} starts as {id:?}"));
         let failed_before = self.world.disk_faults(host).failed();
         let state = &mut self.members[member];
         *state = Member { id: Some(id), ailed: None, failed_at: None, failed_before, ..*state };
@@ -363,12 +377,18 @@ impl Storm {
     }
 
     /// A member's process ends, and begins anew after a while.
-    pub(super) fn end_member(&mut self, member: usize, longest: u64, end: fn(&mut World, ProcessId)) {
+    pub(super) fn end_member(
+        &mut self,
+        member: usize,
+        longest: u64,
+        end: fn(&mut World, ProcessId),
+    ) {
         let Some(id) = self.members[member].id.take() else { return };
         self.watch.end(member);
         end(&mut self.world, id);
         let span = Nanos::from_millis(self.rng.below(longest + 1).cast_signed());
         self.members[member].again = self.world.elapsed() + span;
+        self.tell(format_args!("member {member} ends for {} ms", span.as_millis()));
     }
 
     /// The power of a member's host is cut, and is back after a while.
@@ -377,7 +397,10 @@ impl Storm {
         let host = self.members[member].host;
         self.world.power_cut(host);
         let watcher = self.world.spawn(host, |_| Vec::new());
-        self.watch.set_disk(member, self.world.ports(watcher));
+        let ports = self.world.ports(watcher);
+        // Shared memory is no disk. Nothing was there if it cannot be removed.
+        let _ = ports.files.remove_tree(Path::new(DRIVER_DIRECTORY));
+        self.watch.set_disk(member, ports);
         self.members[member].watcher = watcher;
     }
 
@@ -387,6 +410,7 @@ impl Storm {
         for member in 0..self.members.len() {
             let Member { host, id: Some(id), ailed, .. } = self.members[member] else { continue };
             if let Some((name, halt)) = self.world.halts(id).first() {
+                self.tell(format_args!("member {member}: {name}: {halt}"));
                 let Some(ailment) = ailed else {
                     return Err(self.failure(format!("member {member}: {name}: {halt}")));
                 };
@@ -400,8 +424,12 @@ impl Storm {
             let state = &mut self.members[member];
             let has_failed = self.world.disk_faults(host).failed() > state.failed_before;
             if ailed == Some(Ailment::FailingSync) && has_failed {
+                let elections = self.watch.views()[member].counters.elections;
                 let at = *state.failed_at.get_or_insert(now);
-                if now > at.max(state.paused_until) + END_BOUND {
+                // What is copied from others is copied again; a snapshot is given up.
+                let is_else = elections != state.elections_before
+                    || at < self.last_snapshot + SNAPSHOT_SPAN;
+                if now > at.max(state.paused_until) + END_BOUND && !is_else {
                     let what = format!("I-11: member {member} goes on though a sync failed");
                     return Err(self.failure(what));
                 }
@@ -434,6 +462,7 @@ impl Storm {
             && toggle.reader().get() == Toggle::Neutral as i64
         {
             toggle.set_release(Toggle::Snapshot as i64);
+            self.last_snapshot = self.world.elapsed();
             self.world.wake(host);
         }
     }

@@ -16,11 +16,13 @@ impl Storm {
     pub(super) fn strike(&mut self) {
         // What was cut is mended more often than anything is cut.
         if self.plan.troubles.is_empty() || self.rng.chance(0.25) {
+            self.tell("mended");
             self.world.mend();
             return;
         }
         let which = index(&mut self.rng, self.plan.troubles.len());
         let member = self.victim();
+        self.tell(format_args!("{:?} (member {member})", self.plan.troubles[which]));
         match self.plan.troubles[which] {
             Trouble::Links => self.strike_links(),
             Trouble::Cut => self.strike_way(member),
@@ -67,6 +69,7 @@ impl Storm {
         for member in recent {
             if self.rng.chance(0.15) && self.members[member].id.is_some() {
                 lock(&self.oracle).totals.vote_kills += 1;
+                self.tell("a voter is killed");
                 self.end_member(member, 100, World::kill);
             }
         }
@@ -141,7 +144,9 @@ impl Storm {
         }
         let span = Nanos::from_millis(200 + self.rng.below(3_000).cast_signed());
         let until = self.world.elapsed() + span;
+        let elections_before = self.watch.views()[member].counters.elections;
         let state = &mut self.members[member];
+        state.elections_before = elections_before;
         (state.ailment, state.ailed) = (Some((ailment, until)), Some(ailment));
         state.failed_before = failed_before;
     }

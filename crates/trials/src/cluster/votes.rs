@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use wire::cluster::peer::Peer;
 use wire::frame::{DATA_HEADER_LENGTH, FrameType, STREAM_ID_OFFSET, TYPE_OFFSET};
 
-
 use super::frames::ALIGNMENT;
 
 /// The stream on which members speak to each other.
@@ -44,7 +43,11 @@ impl Votes {
     fn on_message(&mut self, message: &[u8]) {
         match Peer::decode(message) {
             Ok(Some(Peer::Vote(vote))) if vote.vote => {
-                self.given(vote.follower_member_id, vote.candidate_term_id, vote.candidate_member_id);
+                self.given(
+                    vote.follower_member_id,
+                    vote.candidate_term_id,
+                    vote.candidate_member_id,
+                );
             }
             // Who asks for votes has given itself its own.
             Ok(Some(Peer::RequestVote(request))) => {

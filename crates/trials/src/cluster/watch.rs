@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use consensus::Counters;
-use runtime::Ports;
+use runtime::{Nanos, Ports};
 
 use super::frames::Disk;
 use super::node::View;
@@ -57,7 +57,6 @@ impl Watch {
 
     /// A member's life is over.
     pub(super) fn end(&mut self, member: usize) {
-        self.look();
         let Counters { elections, snapshots, truncations, replications, catchups, .. } =
             self.members[member].last.counters;
         let mut oracle = lock(&self.oracle);
@@ -94,7 +93,8 @@ impl Watch {
     }
 
     /// Compares what members do with what they may; returns whether all is well.
-    pub(super) fn look(&mut self) -> bool {
+    pub(super) fn look(&mut self, now: Nanos) -> bool {
+        lock(&self.oracle).now = now;
         for member in 0..self.members.len() {
             let view = *lock(&self.members[member].view);
             if view != self.members[member].last {
@@ -116,6 +116,14 @@ impl Watch {
 
     fn compare(&mut self, member: usize, view: View) {
         let last = self.members[member].last;
+        let told = |view: &View| (view.is_leading, view.election, view.term);
+        if told(&view) != told(&last) {
+            let View { election, term, append, commit, .. } = view;
+            let leads = if view.is_leading { ", leads" } else { "" };
+            lock(&self.oracle).tell(format_args!(
+                "member {member} {election:?} term {term} append {append} commit {commit}{leads}"
+            ));
+        }
         if view.is_leading {
             let known = self.leaders.insert(view.term, member);
             if known.is_some_and(|known| known != member) {
