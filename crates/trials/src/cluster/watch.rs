@@ -139,6 +139,11 @@ impl Watch {
                 lock(&self.oracle).fail(format!("I-2: leader {member} falls from {from} to {to}"));
             }
         }
+        if view.commit > view.append {
+            let View { commit, append, .. } = view;
+            let what = format!("I-6: member {member} commits {commit}, recorded up to {append}");
+            lock(&self.oracle).fail(what);
+        }
         if view.commit < last.commit {
             let what = format!("I-6: member {member} commits {last:?}, then {view:?}");
             lock(&self.oracle).fail(what);
