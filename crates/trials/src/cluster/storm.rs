@@ -21,8 +21,10 @@ use crate::{counters, lock};
 
 /// Answers to messages that were submitted since healing, without which it has not healed.
 const FRESH: u64 = 100;
-/// Longest time that a member may go on after a sync failed.
+/// Longest time that a member may go on after syncs failed.
 const END_BOUND: Nanos = Nanos::from_secs(1);
+/// From how many failed syncs on it must not go on: one may be of a file that nobody needs yet.
+const FAILURES: u64 = 3;
 /// How long a snapshot may take after it was asked for.
 const SNAPSHOT_SPAN: Nanos = Nanos::from_secs(3);
 /// The counter by which a member is asked for a snapshot.
@@ -422,15 +424,16 @@ impl Storm {
                 continue;
             }
             let state = &mut self.members[member];
-            let has_failed = self.world.disk_faults(host).failed() > state.failed_before;
-            if ailed == Some(Ailment::FailingSync) && has_failed {
+            let failed = self.world.disk_faults(host).failed() - state.failed_before;
+            if ailed == Some(Ailment::FailingSync) && failed >= FAILURES {
                 let elections = self.watch.views()[member].counters.elections;
                 let at = *state.failed_at.get_or_insert(now);
-                // What is copied from others is copied again; a snapshot is given up.
-                let is_else = elections != state.elections_before
-                    || at < self.last_snapshot + SNAPSHOT_SPAN;
+                // What is copied from others is copied again, a snapshot is given up.
+                let is_else =
+                    elections != state.elections_before || at < self.last_snapshot + SNAPSHOT_SPAN;
                 if now > at.max(state.paused_until) + END_BOUND && !is_else {
-                    let what = format!("I-11: member {member} goes on though a sync failed");
+                    let what =
+                        format!("I-11: member {member} goes on though {failed} syncs failed");
                     return Err(self.failure(what));
                 }
             }

@@ -138,8 +138,8 @@ impl Storm {
                 totals.full_disks += 1;
             }
             Ailment::FailingSync => {
-                faults.fail_syncs(1);
-                totals.failed_syncs += 1;
+                faults.fail_syncs(1_000);
+                totals.failing_syncs += 1;
             }
         }
         let span = Nanos::from_millis(200 + self.rng.below(3_000).cast_signed());

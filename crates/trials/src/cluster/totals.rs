@@ -53,8 +53,8 @@ totals! {
     full_disks: "disks full",
     /// Members that ended because of that.
     full_disk_ends: "members ended by a full disk",
-    /// Syncs that failed.
-    failed_syncs: "syncs failed",
+    /// Disks on which no sync succeeded for a while.
+    failing_syncs: "disks whose syncs failed",
     /// Members that ended because of that.
     failed_sync_ends: "members ended by a failed sync",
     /// Wall clocks that were moved.
