@@ -73,7 +73,8 @@ impl Plant {
 /// A violation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "seed {seed}: after {} ms: {what}\n  replay: cargo xtask seeds cluster --first {seed} --count 1",
+    "seed {seed}: after {} ms: {what}\n  replay: cargo xtask seeds cluster --first {seed} \
+     --count 1",
     at.as_millis()
 )]
 pub struct Failure {

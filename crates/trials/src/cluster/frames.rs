@@ -45,7 +45,7 @@ impl Disk {
                 let is_named =
                     |entry: &Entry<'_>| entry.kind == EntryKind::Term && entry.recording_id >= 0;
                 let entry = entry.filter(is_named);
-                self.recording = self.recording.or(entry.map(|entry| entry.recording_id));
+                self.recording = self.recording.or_else(|| entry.map(|entry| entry.recording_id));
             }
         }
         self.recording
