@@ -158,6 +158,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use consensus::SnapshotEntry;
+    use runtime::files::{read_exact_at, write_all_at};
     use sim::World;
     use wire::cluster::mark::{ERROR_LOG_OFFSET, MARK_FILE_NAME, MarkFileHeader};
     use wire::cluster::node_state::FILE_NAME;
