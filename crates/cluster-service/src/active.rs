@@ -16,8 +16,9 @@ use crate::config::Config;
 use crate::counters::{CommitPosition, ContainerCounters};
 use crate::host::Host;
 use crate::link::{Join, ModuleLink, Order};
-use crate::log_reader::{Joined, Joining, LogReader};
+use crate::log_reader::{Joined, Joining, LogReader, Rest};
 use crate::mark::ServiceMark;
+use crate::session::WAIT_MAX;
 use crate::snapshot_archive::SnapshotTake;
 
 /// What a pass of a container may touch.
@@ -53,6 +54,7 @@ impl From<String> for Stop {
 pub(crate) struct Active {
     commit: CommitPosition,
     log: LogState,
+    rest: Rest,
     next_join: Option<Join>,
     snapshot: Option<Box<SnapshotTake>>,
     termination: Option<(Position, bool)>,
@@ -66,10 +68,11 @@ enum LogState {
 }
 
 impl Active {
-    pub(crate) const fn new(commit: CommitPosition) -> Self {
+    pub(crate) fn new(commit: CommitPosition) -> Self {
         Self {
             commit,
             log: LogState::None,
+            rest: Rest::default(),
             next_join: None,
             snapshot: None,
             termination: None,
@@ -86,7 +89,7 @@ impl Active {
             self.on_order(order);
             done += 1;
         }
-        let (opened, refused) = cycle.host.sessions.poll();
+        let (opened, refused) = cycle.host.sessions.poll(now.mono);
         done += opened;
         cycle.findings.extend(refused);
         if self.snapshot.is_some() {
@@ -178,7 +181,8 @@ impl Active {
         }
         match joined {
             Joined::NotYet { done, due } => return Ok(Work::done(done).due(due)),
-            Joined::Reading(reader) => {
+            Joined::Reading(mut reader) => {
+                reader.take_up(std::mem::take(&mut self.rest));
                 on_joined(&reader.join, cycle)?;
                 self.log = LogState::Reading(reader);
             }
@@ -198,6 +202,10 @@ impl Active {
         cycle: &mut Cycle<'_>,
         now: Now,
     ) -> Result<Work, Stop> {
+        if cycle.host.sessions.is_waiting() {
+            self.log = LogState::Reading(reader);
+            return Ok(Work::NONE.due(now.mono + WAIT_MAX));
+        }
         let limit = Position(self.commit.get());
         let progress = reader.poll(limit, cycle.host, cycle.link, cycle.handle)?;
         if progress.is_snapshot_due {
@@ -207,7 +215,7 @@ impl Active {
         match progress.end {
             None => self.log = LogState::Reading(reader),
             Some(position) => {
-                drop(reader);
+                self.rest = reader.into_rest(position);
                 let event = &mut cycle.host.event;
                 event.position = event.position.max(position);
                 cycle.host.sessions.disconnect_all();

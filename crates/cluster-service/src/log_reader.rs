@@ -17,6 +17,14 @@ const FRAGMENT_LIMIT: usize = 50;
 /// When to ask the driver again after it refused the subscription.
 const RETRY_INTERVAL: Nanos = Nanos::from_millis(100);
 
+/// What the log that was read last left incomplete at its end: the next one may begin with the rest
+/// of that message.
+#[derive(Debug, Default)]
+pub(crate) struct Rest {
+    assembler: ImageAssembler,
+    position: Position,
+}
+
 /// A log that is being joined.
 pub(crate) struct Joining {
     pub(crate) join: Join,
@@ -177,6 +185,18 @@ pub(crate) struct Progress {
 }
 
 impl LogReader {
+    /// Takes up what an earlier log left, if this one goes on there.
+    pub(crate) fn take_up(&mut self, rest: Rest) {
+        if rest.position == self.join.position {
+            self.assembler = rest.assembler;
+        }
+    }
+
+    /// The log ended here.
+    pub(crate) fn into_rest(self, position: Position) -> Rest {
+        Rest { assembler: self.assembler, position }
+    }
+
     /// The log is done at this position: another one follows.
     pub(crate) fn end_at(&mut self, position: Position) {
         self.join.max_position = self.join.max_position.min(position);
@@ -253,7 +273,7 @@ fn handle_event(
     handle: &Handle,
 ) -> Result<Flow, String> {
     let next = host.on_log(message, position, handle)?;
-    if host.has_failed() {
+    if host.has_failed() || host.sessions.is_waiting() {
         return Ok(Flow::Stop);
     }
     if next == Next::Snapshot {

@@ -1,12 +1,17 @@
 //! The open client sessions, and the channels on which a leading member answers them.
 
 use client::{Handle, OfferError, Pending, Publication};
+use runtime::Nanos;
 use wire::cluster::ingress::{SESSION_HEADER_LENGTH, SessionMessageHeader};
 use wire::message::Message;
 use wire::position::StreamId;
 
 use crate::cluster::{Egress, SendError};
 use crate::service::ClusterSessionId;
+
+/// How long one client's channel may hold up the service: a host whose name does not resolve is of
+/// that client's choosing.
+pub(crate) const WAIT_MAX: Nanos = Nanos::from_secs(1);
 
 /// Parts of a message that need no copy.
 const PARTS_MAX: usize = 7;
@@ -20,6 +25,7 @@ pub(crate) struct Sessions {
     /// Stands in front of answers to the event that is being handled; its session is filled in.
     header: Option<SessionMessageHeader>,
     is_leading: bool,
+    is_waiting: bool,
 }
 
 /// A session as the log, or a snapshot, describes it.
@@ -33,7 +39,7 @@ pub(crate) struct Session {
 /// The channel for answers.
 enum Answers {
     None,
-    Pending(Pending<Publication>),
+    Pending { publication: Pending<Publication>, since: Option<Nanos> },
     Open(Publication),
 }
 
@@ -50,7 +56,8 @@ impl Session {
     fn connect(&mut self, handle: &Handle) {
         let channel = String::from_utf8_lossy(&self.response_channel);
         let stream_id = StreamId(self.response_stream_id);
-        self.answers = Answers::Pending(handle.add_publication(&channel, stream_id));
+        let publication = handle.add_publication(&channel, stream_id);
+        self.answers = Answers::Pending { publication, since: None };
     }
 }
 
@@ -94,25 +101,39 @@ impl Sessions {
     pub(crate) fn connect(&mut self, id: ClusterSessionId, handle: &Handle) {
         if let Ok(at) = self.ids.binary_search(&id) {
             self.sessions[at].connect(handle);
+            self.is_waiting = true;
         }
     }
 
     /// Asks for the channels to all clients.
     pub(crate) fn connect_all(&mut self, handle: &Handle) {
         self.sessions.iter_mut().for_each(|session| session.connect(handle));
+        self.is_waiting = !self.sessions.is_empty();
     }
 
     pub(crate) fn disconnect_all(&mut self) {
         self.sessions.iter_mut().for_each(|session| session.answers = Answers::None);
+        self.is_waiting = false;
+    }
+
+    /// Whether a channel is still to be opened: what is sent to its client now would be lost, though
+    /// the client has heard from the module that it may speak.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        self.is_waiting
     }
 
     /// Takes in channels that the driver has opened; returns how many, and why one was refused.
-    pub(crate) fn poll(&mut self) -> (usize, Option<String>) {
+    pub(crate) fn poll(&mut self, now: Nanos) -> (usize, Option<String>) {
         let (mut done, mut refused) = (0, None);
+        self.is_waiting = false;
         for (id, session) in self.ids.iter().zip(&mut self.sessions) {
-            let Answers::Pending(pending) = &mut session.answers else { continue };
-            match pending.poll() {
-                Ok(None) => continue,
+            let Answers::Pending { publication, since } = &mut session.answers else { continue };
+            match publication.poll() {
+                Ok(None) => {
+                    let since = *since.get_or_insert(now);
+                    self.is_waiting |= now - since < WAIT_MAX;
+                    continue;
+                }
                 Ok(Some(publication)) => session.answers = Answers::Open(publication),
                 Err(error) => {
                     session.answers = Answers::None;

@@ -86,6 +86,7 @@ pub struct LogArchive {
     recording_id: Option<RecordingId>,
     publication: Option<LogPublication>,
     source: Option<Source>,
+    follower: LogFollower,
     /// Sockets of a log that failed, until it is left.
     closing: Option<Closing>,
     task: Task,
@@ -116,7 +117,6 @@ impl LogArchive {
             handle: handle.clone(),
             settings: settings.clone(),
             channels: config.channels.clone(),
-            app_version: config.app_version,
         };
         Self {
             environment,
@@ -124,6 +124,7 @@ impl LogArchive {
             recording,
             publication: None,
             source: None,
+            follower: LogFollower::new(config.app_version),
             closing: None,
             task: Task::None,
             is_task_failed: false,
@@ -321,7 +322,8 @@ impl LogArchive {
 
     /// Image and follower of the log to be read now (replay, catch-up or live), if any.
     pub fn reader(&mut self) -> Option<(&mut Image, &mut LogFollower)> {
-        self.source.as_mut()?.reader().map(Reader::parts)
+        let image = self.source.as_mut()?.reader().map(Reader::image_mut)?;
+        Some((image, &mut self.follower))
     }
 
     /// Channel and stream of the log that services are to join now; `None` if none is open.

@@ -40,6 +40,8 @@ pub trait Follower {
     fn limit(&self) -> Position;
     /// How far it was read.
     fn position(&self) -> Position;
+    /// Where the log that is read now ends, if that is known.
+    fn end(&self) -> Option<Position>;
     /// Takes an event or padding.
     fn take(&mut self, input: Input<'_>);
 }
@@ -61,24 +63,32 @@ impl Follower for At<'_> {
         self.core.log_position()
     }
 
+    fn end(&self) -> Option<Position> {
+        self.core.log_end()
+    }
+
     fn take(&mut self, input: Input<'_>) {
         self.core.handle(self.now, input);
     }
 }
 
-/// Reads one image of the log. Made anew for each image.
+/// Reads the log, image by image. A message may begin in one image and end in the next: a member
+/// that dies, or whose leader does, may have recorded only a part of it.
 pub struct LogFollower {
     app_version: SemanticVersion,
     assembler: ImageAssembler,
     /// Whether the last fragment left a message incomplete.
     is_amid_message: bool,
+    /// The image that was read last, and how far.
+    read: Option<(client::CorrelationId, Position)>,
 }
 
 impl LogFollower {
     /// For an application of this version.
     #[must_use]
     pub const fn new(app_version: SemanticVersion) -> Self {
-        Self { app_version, assembler: ImageAssembler::new(), is_amid_message: false }
+        let assembler = ImageAssembler::new();
+        Self { app_version, assembler, is_amid_message: false, read: None }
     }
 
     /// Reads what is there within the limit, at most `fragment_limit`; returns how many fragments.
@@ -91,6 +101,7 @@ impl LogFollower {
         fragment_limit: usize,
         follower: &mut impl Follower,
     ) -> Result<usize, ReadError> {
+        self.turn_to(image.correlation_id(), image.position());
         let mut result = Ok(());
         let limit = follower.limit();
         let count = image.bounded_controlled_poll(limit, fragment_limit, |fragment| {
@@ -100,9 +111,18 @@ impl LogFollower {
                 Action::Abort
             })
         });
-        let is_end = image.is_end_of_stream();
-        self.on_consumed(image.position(), is_end, follower);
+        self.read = Some((image.correlation_id(), image.position()));
+        self.on_consumed(image.position(), follower);
         result.map(|()| count)
+    }
+
+    /// What is incomplete goes on in another image only where this one was left.
+    fn turn_to(&mut self, image: client::CorrelationId, position: Position) {
+        let Some((last, left)) = self.read else { return };
+        if last != image && left != position {
+            self.assembler.reset();
+            self.is_amid_message = false;
+        }
     }
 
     /// Takes one fragment. A message that ends beyond the limit is left for later.
@@ -135,11 +155,11 @@ impl LogFollower {
     }
 
     /// Tells of padding: the image moved on, and no message is open. At the end of a replay one may
-    /// be: its leader died while sending it, and the next term began behind what had come. The rest
-    /// of it exists nowhere, and every reader passes over what there is.
-    fn on_consumed(&self, position: Position, is_end: bool, follower: &mut impl Follower) {
-        let is_whole = is_end || !self.is_amid_message;
-        if is_whole && position > follower.position() && position <= follower.limit() {
+    /// be: its leader died while sending it, or this member while recording it. The rest of it comes
+    /// with the log that goes on there, or exists nowhere.
+    fn on_consumed(&self, position: Position, follower: &mut impl Follower) {
+        let is_between = !self.is_amid_message || follower.end() == Some(position);
+        if is_between && position > follower.position() && position <= follower.limit() {
             follower.take(Input::Consumed(position));
         }
     }

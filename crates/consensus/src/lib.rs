@@ -425,6 +425,18 @@ impl Consensus {
         limit.unwrap_or(ctx.log.position).max(ctx.log.position)
     }
 
+    /// Where the log that is read now ends, while our recording is replayed. A message of which only
+    /// a part is recorded there is passed over with [`Input::Consumed`]: the next log begins behind
+    /// that part, with the rest of the message or without.
+    #[must_use]
+    pub fn log_end(&self) -> Option<Position> {
+        match &self.election {
+            Election::Leader(leader) => leader.replay_end(),
+            Election::Follower(follower) => follower.replay_end(),
+            _ => None,
+        }
+    }
+
     /// Performs, in one order, records to be made durable and messages to members.
     pub fn drain_peers(&mut self, perform: impl FnMut(&PeerAction) -> Outcome) -> usize {
         self.ctx.out.drain_peers(perform)

@@ -3,7 +3,6 @@
 use archive_client::{ArchiveClient, FromAnswer, ReplaySession, Request};
 use client::Handle;
 use runtime::{Nanos, Now};
-use wire::bytes::SemanticVersion;
 use wire::position::StreamId;
 
 use super::LogFault;
@@ -20,7 +19,6 @@ pub(crate) struct Environment {
     pub(crate) handle: Handle,
     pub(crate) settings: Settings,
     pub(crate) channels: ChannelsConfig,
-    pub(crate) app_version: SemanticVersion,
 }
 
 impl Environment {

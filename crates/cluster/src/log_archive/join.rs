@@ -141,7 +141,7 @@ impl Join {
             self.endpoint = resolved(&environment.settings.own.catchup, subscription);
             return Ok(self.endpoint.is_some().then_some(ArchiveInput::CatchupReady));
         }
-        *reader = Reader::join(subscription, self.session_id, environment.app_version);
+        *reader = Reader::join(subscription, self.session_id);
         Ok(reader.as_ref().map(|reader| ArchiveInput::ImageJoined {
             session_id: self.session_id.0,
             position: reader.image().join_position(),

@@ -1,18 +1,14 @@
 //! An image of the log: what the module reads, and when nothing more will come of it.
 
 use client::{Image, Subscription};
-use wire::bytes::SemanticVersion;
 use wire::position::{Position, SessionId};
-
-use crate::log_follower::LogFollower;
 
 /// No end is known.
 const UNKNOWN: Position = Position(i64::MAX);
 
-/// An image with its follower.
+/// An image that is read.
 pub(super) struct Reader {
     image: Image,
-    follower: LogFollower,
     end: End,
 }
 
@@ -28,18 +24,14 @@ enum End {
 
 impl Reader {
     /// The image of a session, if it is there: taken out of the subscription.
-    pub(super) fn join(
-        subscription: &mut Subscription,
-        session_id: SessionId,
-        app_version: SemanticVersion,
-    ) -> Option<Self> {
+    pub(super) fn join(subscription: &mut Subscription, session_id: SessionId) -> Option<Self> {
         let id = subscription.image_by_session(session_id)?.correlation_id();
         let image = subscription.take_image(id)?;
-        Some(Self { image, follower: LogFollower::new(app_version), end: End::Open })
+        Some(Self { image, end: End::Open })
     }
 
-    pub(super) fn parts(&mut self) -> (&mut Image, &mut LogFollower) {
-        (&mut self.image, &mut self.follower)
+    pub(super) fn image_mut(&mut self) -> &mut Image {
+        &mut self.image
     }
 
     pub(super) const fn image(&self) -> &Image {

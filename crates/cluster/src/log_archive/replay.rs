@@ -110,7 +110,7 @@ impl Replay {
             State::Subscribed(subscribed) => {
                 let Subscribed { replay, subscription, reader } = &mut **subscribed;
                 let session_id = replay.session_id();
-                *reader = Reader::join(subscription, session_id, environment.app_version);
+                *reader = Reader::join(subscription, session_id);
                 Ok(reader.as_ref().map(|reader| ArchiveInput::ImageJoined {
                     session_id: session_id.0,
                     position: reader.image().join_position(),

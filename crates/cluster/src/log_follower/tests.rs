@@ -12,6 +12,7 @@ const TERM: LeadershipTermId = LeadershipTermId(1);
 struct Recorder {
     limit: Position,
     position: Position,
+    end: Option<Position>,
     timers: Vec<(Position, i64)>,
 }
 
@@ -22,6 +23,10 @@ impl Follower for Recorder {
 
     fn position(&self) -> Position {
         self.position
+    }
+
+    fn end(&self) -> Option<Position> {
+        self.end
     }
 
     fn take(&mut self, input: Input<'_>) {
@@ -37,7 +42,7 @@ impl Follower for Recorder {
 }
 
 fn recorder(limit: i64) -> Recorder {
-    Recorder { limit: Position(limit), position: Position(0), timers: Vec::new() }
+    Recorder { limit: Position(limit), position: Position(0), end: None, timers: Vec::new() }
 }
 
 fn timer(correlation_id: i64) -> Vec<u8> {
@@ -81,30 +86,47 @@ fn the_position_does_not_move_into_a_message_that_is_not_complete() {
     let message = timer(5);
     let first = fragment(&message[..16], 0x80, 64);
     assert_eq!(reader.on_fragment(first, &mut follower), Ok(Action::Continue));
-    reader.on_consumed(Position(64), false, &mut follower);
+    reader.on_consumed(Position(64), &mut follower);
     assert_eq!(follower.position, Position(0));
     let last = fragment(&message[16..], 0x40, 128);
     assert_eq!(reader.on_fragment(last, &mut follower), Ok(Action::Continue));
     assert_eq!(follower.timers, [(Position(128), 5)]);
 }
 
-#[test]
-fn a_message_that_the_end_of_the_log_cuts_is_passed_over() {
-    let (mut reader, mut follower) = (LogFollower::new(VERSION), recorder(4096));
+/// Half a message at the end of a replay, and how it goes on behind it.
+fn half_a_message(next_image: i64, joined_at: i64) -> Vec<(Position, i64)> {
+    let (mut reader, mut follower) = (LogFollower::new(VERSION), recorder(64));
+    follower.end = Some(Position(64));
     let message = timer(5);
     let first = fragment(&message[..16], 0x80, 64);
     assert_eq!(reader.on_fragment(first, &mut follower), Ok(Action::Continue));
-    reader.on_consumed(Position(64), true, &mut follower);
-    assert_eq!((follower.position, follower.timers.len()), (Position(64), 0));
+    reader.read = Some((client::CorrelationId(1), Position(64)));
+    reader.on_consumed(Position(64), &mut follower);
+    assert_eq!(follower.position, Position(64), "the replay is read to its end");
+    (follower.limit, follower.end) = (Position(1 << 20), None);
+    reader.turn_to(client::CorrelationId(next_image), Position(joined_at));
+    let last = fragment(&message[16..], 0x40, 128);
+    assert_eq!(reader.on_fragment(last, &mut follower), Ok(Action::Continue));
+    follower.timers
+}
+
+#[test]
+fn a_message_that_a_replay_ends_in_goes_on_in_the_image_that_begins_there() {
+    assert_eq!(half_a_message(2, 64), [(Position(128), 5)]);
+}
+
+#[test]
+fn a_message_does_not_go_on_in_an_image_that_begins_elsewhere() {
+    assert_eq!(half_a_message(2, 32), []);
 }
 
 #[test]
 fn padding_is_told_once_nothing_is_open_and_only_within_the_limit() {
     let (reader, mut follower) = (LogFollower::new(VERSION), recorder(4096));
-    reader.on_consumed(Position(65_536), false, &mut follower);
+    reader.on_consumed(Position(65_536), &mut follower);
     assert_eq!(follower.position, Position(0));
     follower.limit = Position(65_536);
-    reader.on_consumed(Position(65_536), false, &mut follower);
+    reader.on_consumed(Position(65_536), &mut follower);
     assert_eq!(follower.position, Position(65_536));
 }
 

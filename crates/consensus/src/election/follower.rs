@@ -151,6 +151,14 @@ impl Follower {
         is_reading.then(|| self.exposable(ctx).min(ctx.log.recorded))
     }
 
+    /// Where the replay ends that is being read.
+    pub(crate) fn replay_end(&self) -> Option<Position> {
+        match &self.step {
+            Step::Replay(Some(replay)) if replay.is_reading() => Some(replay.to),
+            _ => None,
+        }
+    }
+
     /// F4: what the leader committed, if that includes the base of its term.
     fn exposable(&self, ctx: &Context) -> Position {
         let counts = ctx.notified >= self.base || !ctx.config.rules.f4_commit_of_adopted_leader;

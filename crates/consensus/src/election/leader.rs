@@ -105,6 +105,11 @@ impl Leader {
         }
     }
 
+    /// Where the replay ends that is being read.
+    pub(crate) fn replay_end(&self) -> Option<Position> {
+        self.read_limit()
+    }
+
     /// Whether the event of the new term is to be appended.
     pub(crate) fn is_event_due(&self, ctx: &Context) -> bool {
         let timeout = ctx.silence();

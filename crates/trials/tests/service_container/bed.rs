@@ -225,11 +225,6 @@ impl Bed {
             let _ = client.do_work(bed.now()).unwrap();
             client.is_connected()
         }));
-        // The container connects to the client when it reads of the session.
-        for _ in 0..20 {
-            self.step();
-            let _ = client.do_work(self.now()).unwrap();
-        }
         client
     }
 

@@ -23,6 +23,17 @@ fn a_client_is_answered_by_the_service_of_the_leader() {
 }
 
 #[test]
+fn a_client_is_answered_whose_session_and_message_are_read_at_once() {
+    let mut bed = Bed::led(13, Role::Leader);
+    bed.module.commits = false;
+    let mut client = bed.connect_client();
+    client.offer(b"hello").unwrap();
+    assert!(!bed.until(|bed| bed.gauge("echoes") == Some(1)));
+    bed.module.commits = true;
+    assert_eq!(bed.answer(&mut client), b"echo hello");
+}
+
+#[test]
 fn the_service_of_a_follower_reads_the_log_and_says_nothing() {
     let mut bed = Bed::led(2, Role::Follower);
     let mut client = bed.connect_client();
