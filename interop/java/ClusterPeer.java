@@ -3,37 +3,41 @@ import io.aeron.Publication;
 import io.aeron.cluster.client.AeronCluster;
 import io.aeron.cluster.client.EgressListener;
 import io.aeron.cluster.codecs.EventCode;
+import io.aeron.driver.MediaDriver;
 import io.aeron.logbuffer.Header;
 import java.util.TreeSet;
 import org.agrona.DirectBuffer;
+import org.agrona.ExpandableArrayBuffer;
 import org.agrona.concurrent.IdleStrategy;
-import org.agrona.concurrent.UnsafeBuffer;
 import org.agrona.concurrent.YieldingIdleStrategy;
 
 /** The genuine cluster client against any cluster that echoes. */
 final class ClusterPeer implements EgressListener {
     private static final int WINDOW = 100;
 
+    private final Content content;
     private final TreeSet<Long> unacknowledged = new TreeSet<>();
     private long doubled;
     private long leaderChanges;
 
-    private ClusterPeer() {
+    private ClusterPeer(final Content content) {
+        this.content = content;
     }
 
     /**
-     * Sends numbered messages, at most 100 in flight; after a leader change it sends what is
+     * Sends numbered messages, at most 100 in flight, through a driver of its own; after a leader change it sends what is
      * unacknowledged again. Prints HALFWAY once, for the test to kill the leader.
      */
     static void client(final Peer peer) {
-        new ClusterPeer().run(peer);
+        new ClusterPeer(peer.content()).run(peer);
     }
 
     private void run(final Peer peer) {
         final long count = peer.number("count");
         final IdleStrategy idle = new YieldingIdleStrategy();
-        final UnsafeBuffer buffer = new UnsafeBuffer(new byte[32]);
-        try (Aeron aeron = TransportPeer.connect(peer);
+        final ExpandableArrayBuffer buffer = new ExpandableArrayBuffer();
+        try (MediaDriver driver = MediaDriver.launch(TransportPeer.driverContext(peer));
+            Aeron aeron = TransportPeer.connect(peer);
             AeronCluster cluster = AeronCluster.connect(new AeronCluster.Context()
                 .aeron(aeron)
                 .egressListener(this)
@@ -74,12 +78,12 @@ final class ClusterPeer implements EgressListener {
     }
 
     private void send(
-        final AeronCluster cluster, final UnsafeBuffer buffer, final long number, final IdleStrategy idle) {
+        final AeronCluster cluster, final ExpandableArrayBuffer buffer, final long number, final IdleStrategy idle) {
         buffer.putLong(0, number);
-        buffer.putLong(8, Content.mix(number));
+        final int length = 8 + content.write(number, buffer, 8);
         final long changes = leaderChanges;
         while (true) {
-            final long result = cluster.offer(buffer, 0, 16);
+            final long result = cluster.offer(buffer, 0, length);
             if (result > 0 || changes != leaderChanges) {
                 return;
             }
@@ -94,9 +98,7 @@ final class ClusterPeer implements EgressListener {
     public void onMessage(final long clusterSessionId, final long timestamp, final DirectBuffer buffer,
         final int offset, final int length, final Header header) {
         final long number = buffer.getLong(offset);
-        if (length != 16 || buffer.getLong(offset + 8) != Content.mix(number)) {
-            throw new IllegalStateException("echo of " + number + " is damaged");
-        }
+        content.check(number, buffer, offset + 8, length - 8);
         if (!unacknowledged.remove(number)) {
             doubled++;
         }
@@ -115,6 +117,7 @@ final class ClusterPeer implements EgressListener {
     public void onNewLeader(final long clusterSessionId, final long leadershipTermId,
         final int leaderMemberId, final String ingressEndpoints) {
         leaderChanges++;
-        System.out.println("NEW LEADER " + leaderMemberId + " term " + leadershipTermId);
+        System.out.println("NEW LEADER " + leaderMemberId + " term " + leadershipTermId + " with "
+            + unacknowledged.size() + " in flight");
     }
 }

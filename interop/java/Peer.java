@@ -37,6 +37,15 @@ public final class Peer {
         return options.containsKey(name) ? number(name) : otherwise;
     }
 
+    /** Sets the options whose names begin so as system properties. */
+    void properties(final String beginning) {
+        options.forEach((name, value) -> {
+            if (name.startsWith(beginning)) {
+                System.setProperty(name, value);
+            }
+        });
+    }
+
     Content content() {
         return new Content(number("seed"), (int) number("min", 8), (int) number("max", 1300));
     }
@@ -77,6 +86,7 @@ public final class Peer {
                 case "record" -> ArchivePeer.record(peer);
                 case "replay" -> ArchivePeer.replay(peer);
                 case "list" -> ArchivePeer.list(peer);
+                case "node" -> NodePeer.node(peer);
                 case "cluster-client" -> ClusterPeer.client(peer);
                 default -> throw new IllegalArgumentException("unknown role " + arguments[0]);
             }

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use coracle::os;
+
 /// The release of genuine Aeron that everything is tested against.
 pub(crate) const VERSION: &str = "1.51.0";
 
@@ -60,7 +62,9 @@ impl Java {
     /// # Errors
     /// The process could not be started.
     pub(crate) fn start(&self, role: &str, options: &[(&str, String)]) -> Result<Peer, String> {
-        let mut child = Command::new("java")
+        let mut command = Command::new("java");
+        os::process::bind_to_parent(&mut command);
+        let mut child = command
             .args(OPENS)
             .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m"])
             .args(["-cp", &self.class_path, "Peer", role])
@@ -107,11 +111,24 @@ impl Peer {
         Err(format!("java {}: no line {beginning:?}; it said:\n  {seen}", self.role))
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks a serving role to end, and waits for its OK.
     ///
     /// # Errors
     /// It did not end well.
     pub(crate) fn finish(mut self) -> Result<Vec<String>, String> {
+        self.finish_in_place()
+    }
+
+    /// The same for one that is part of something.
+    ///
+    /// # Errors
+    /// It did not end well.
+    pub(crate) fn finish_in_place(&mut self) -> Result<Vec<String>, String> {
         drop(self.input.take());
         self.expect("OK")?;
         self.child.wait().map_err(|error| error.to_string())?;

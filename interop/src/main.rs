@@ -7,10 +7,14 @@
 #![allow(clippy::print_stdout)] // A test runner reports on its standard output.
 
 mod archive;
+mod cluster;
 mod content;
 mod java;
+mod member;
+mod members;
 mod ours;
 mod ours_archive;
+mod ours_cluster;
 mod transport;
 
 use std::path::PathBuf;
@@ -29,9 +33,13 @@ struct Setting {
 type Test = (&'static str, fn(&Setting) -> Result<String, String>);
 
 fn main() -> ExitCode {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|first| first == member::ARGUMENT).is_some() {
+        return member::run(arguments);
+    }
+    let wanted: Vec<String> = arguments.collect();
     let chosen = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part));
-    let all = transport::TESTS.iter().chain(archive::TESTS);
+    let all = transport::TESTS.iter().chain(archive::TESTS).chain(cluster::TESTS);
     let tests: Vec<&Test> = all.filter(|(name, _)| chosen(name)).collect();
     // Shared memory, where the host has it: drivers live there.
     let memory = PathBuf::from("/dev/shm");

@@ -35,6 +35,19 @@ const WHOLE: Content = Content { seed: 11, minimum: 8, maximum: 1300 };
 const FRAGMENTED: Content = Content { seed: 12, minimum: 8, maximum: 20_000 };
 const COUNT: u64 = 2_000;
 
+/// A port that no other test has, and nobody else now.
+pub(crate) fn port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let of_process = u16::try_from(std::process::id() % 60).unwrap_or(0) * 200;
+    loop {
+        let port = 20_000 + of_process + NEXT.fetch_add(1, Ordering::Relaxed);
+        #[allow(clippy::disallowed_types)] // It is let go at once.
+        if std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// A channel that each test has for itself.
 pub(crate) enum Channel {
     /// Within the driver.
@@ -44,11 +57,9 @@ pub(crate) enum Channel {
 }
 
 impl Channel {
-    /// A port that no other test has.
+    /// To a port that no other test has.
     pub(crate) fn udp() -> Self {
-        static NEXT: AtomicU16 = AtomicU16::new(0);
-        let of_process = u16::try_from(std::process::id() % 500).unwrap_or(0) * 20;
-        Self::Udp(20_000 + of_process + NEXT.fetch_add(1, Ordering::Relaxed))
+        Self::Udp(port())
     }
 
     /// As it is written.
