@@ -116,8 +116,8 @@ impl Sessions {
         self.is_waiting = false;
     }
 
-    /// Whether a channel is still to be opened: what is sent to its client now would be lost, though
-    /// the client has heard from the module that it may speak.
+    /// Whether a channel is still to be opened: what is sent to its client now would be lost,
+    /// though it has heard from the module that it may speak.
     pub(crate) const fn is_waiting(&self) -> bool {
         self.is_waiting
     }

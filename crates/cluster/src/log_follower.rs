@@ -155,8 +155,8 @@ impl LogFollower {
     }
 
     /// Tells of padding: the image moved on, and no message is open. At the end of a replay one may
-    /// be: its leader died while sending it, or this member while recording it. The rest of it comes
-    /// with the log that goes on there, or exists nowhere.
+    /// be: its leader died while sending it, or this member while recording it. The rest of it
+    /// comes with the log that goes on there, or exists nowhere.
     fn on_consumed(&self, position: Position, follower: &mut impl Follower) {
         let is_between = !self.is_amid_message || follower.end() == Some(position);
         if is_between && position > follower.position() && position <= follower.limit() {

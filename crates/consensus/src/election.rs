@@ -9,6 +9,8 @@ pub(crate) mod follower;
 pub(crate) mod leader;
 pub(crate) mod replay;
 
+use wire::position::Position;
+
 use crate::context::{Context, Halt, Role};
 use crate::input::{ArchiveInput, Input};
 use crate::message::PeerMessage;
@@ -74,6 +76,15 @@ impl Election {
         }
     }
 
+    /// Where the replay ends that is being read.
+    pub(crate) fn replay_end(&self) -> Option<Position> {
+        match self {
+            Self::Leader(leader) => leader.replay_end(),
+            Self::Follower(follower) => follower.replay_end(),
+            _ => None,
+        }
+    }
+
     /// Takes one input. What needs no input besides is done by [`Self::advance`] afterwards.
     pub(crate) fn handle(self, ctx: &mut Context, input: &Input<'_>) -> Self {
         if let Input::Peer(message) = input
@@ -127,7 +138,7 @@ pub(crate) fn restart(ctx: &mut Context) -> Election {
 }
 
 /// The log is left. What the recording holds now is our log.
-fn left(ctx: &mut Context, recorded: wire::position::Position) -> Election {
+fn left(ctx: &mut Context, recorded: Position) -> Election {
     if recorded < ctx.exposed {
         ctx.halt(Halt::RecordingLost { recorded, committed: ctx.exposed });
         return Election::Halted;

@@ -425,16 +425,11 @@ impl Consensus {
         limit.unwrap_or(ctx.log.position).max(ctx.log.position)
     }
 
-    /// Where the log that is read now ends, while our recording is replayed. A message of which only
-    /// a part is recorded there is passed over with [`Input::Consumed`]: the next log begins behind
-    /// that part, with the rest of the message or without.
+    /// Where the log that is read now ends, while our recording is replayed. A message that is in
+    /// it in part only is passed over by [`Input::Consumed`]: the rest may come with the next log.
     #[must_use]
     pub fn log_end(&self) -> Option<Position> {
-        match &self.election {
-            Election::Leader(leader) => leader.replay_end(),
-            Election::Follower(follower) => follower.replay_end(),
-            _ => None,
-        }
+        self.election.replay_end()
     }
 
     /// Performs, in one order, records to be made durable and messages to members.
