@@ -10,6 +10,7 @@ mod archive;
 mod cluster;
 mod content;
 mod java;
+mod log;
 mod member;
 mod members;
 mod ours;

@@ -260,15 +260,20 @@ impl Member {
         self.check()
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        match &self.process {
+            Process::Ours(child) => child.id(),
+            Process::Theirs(peer) => peer.id(),
+        }
+    }
+
     /// Whether it still runs.
     ///
     /// # Errors
     /// It does not.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let pid = match &self.process {
-            Process::Ours(child) => child.id(),
-            Process::Theirs(peer) => peer.id(),
-        };
+        let pid = self.pid();
         // A process that ended and was not waited for is in state Z.
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         if stat.is_empty() || stat.contains(") Z ") {

@@ -63,6 +63,11 @@ impl Session {
         usize::try_from(self.cluster.leader_member_id()?).ok()
     }
 
+    /// Of how many new leaders it has heard.
+    pub(crate) const fn leader_changes(&self) -> u64 {
+        self.leader_changes
+    }
+
     /// Sends this many more numbered messages and takes their echoes. `at_half` is called once half
     /// of them are sent.
     ///

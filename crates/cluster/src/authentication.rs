@@ -43,6 +43,11 @@ impl Verdict {
 
 /// Decides on client sessions.
 pub trait Authenticator: Send {
+    /// What the mark file calls it: its type, unless it says otherwise.
+    fn name(&self) -> &str {
+        std::any::type_name::<Self>()
+    }
+
     /// A session asks to connect with `credentials`.
     fn on_connect(&mut self, session: ClusterSessionId, credentials: &[u8], now: Now) -> Verdict {
         let _ = (session, credentials, now);

@@ -181,8 +181,8 @@ pub fn launch(
     let settings = config.check()?;
     let name = format!("consensus-module-{}", config.member.cluster_id);
     let stream = archive.control_stream_id;
-    let who = std::any::type_name_of_val(&*authenticator);
-    let directory = Directory::open(ports, &config, &aeron.directory, stream, who, now)?;
+    let who = authenticator.name().to_string();
+    let directory = Directory::open(ports, &config, &aeron.directory, stream, &who, now)?;
     let archive = archive_client::Config {
         response_stream_id: config.member.cluster_id * STREAMS_PER_CLUSTER
             + ARCHIVE_RESPONSE_STREAM,
