@@ -22,7 +22,7 @@ use crate::image::{Image, ImageSetup};
 use crate::logs::Logs;
 use crate::publication::{Publication, PublicationSetup};
 use crate::resources::{CounterRecord, PublicationRecord, Resources, SubscriptionRecord};
-use crate::state::Closed;
+use crate::state::{Changes, Closed};
 use crate::subscription::{Subscription, SubscriptionSetup};
 
 /// Requests that timed out whose late answers are still looked for, at most.
@@ -291,11 +291,12 @@ impl Answers {
             None => return,
         };
         let (sender, inbox) = channel_of_images();
-        let closed = Closed::default();
+        let (closed, changes) = (Closed::default(), Changes::default());
         let record = SubscriptionRecord {
             closed: closed.clone(),
             channel_status_id,
             is_tethered: is_tethered(&channel),
+            changes: changes.clone(),
             inbox: sender,
             images: BTreeMap::new(),
         };
@@ -309,6 +310,7 @@ impl Answers {
             stream_id,
             channel_status_id,
             closed,
+            changes,
             inbox,
         });
         drop(reply.send(Ok(subscription)));
@@ -320,7 +322,7 @@ impl Answers {
         // Gone before the message was read: then the image is, too, as the next message will say.
         let Ok(log) = self.logs.open(image.log_file) else { return };
         let Some(position) = cnc.counter_writer(image.subscriber_position_id) else { return };
-        let closed = Closed::default();
+        let closed = Closed::of_image(record.changes.clone());
         let setup = ImageSetup {
             log,
             position,
@@ -338,6 +340,7 @@ impl Answers {
         }
         // A subscription that is gone has sent its removal.
         let _ = record.inbox.send(Image::new(setup));
+        record.changes.note();
     }
 
     fn on_unavailable_image(&mut self, image: CorrelationId, subscription: CorrelationId) {

@@ -34,7 +34,9 @@ impl ExclusivePublication {
     /// See [`OfferError`].
     #[inline]
     pub fn offer(&mut self, message: &[u8]) -> Result<Position, OfferError> {
-        self.offer_vectored(&[message])
+        let limit = self.setup.open_limit()?;
+        let appended = self.appender.append_one(limit, message, |_, _| 0);
+        appended.map_err(|error| self.setup.offer_error(error))
     }
 
     /// Publishes the parts as one message.

@@ -220,7 +220,9 @@ impl Publication {
     /// See [`OfferError`].
     #[inline]
     pub fn offer(&self, message: &[u8]) -> Result<Position, OfferError> {
-        self.offer_vectored(&[message])
+        let limit = self.setup.open_limit()?;
+        let appended = self.setup.log.append_one(limit, message, |_, _| 0);
+        appended.map_err(|error| self.setup.offer_error(error))
     }
 
     /// Publishes the parts as one message.

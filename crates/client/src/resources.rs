@@ -8,7 +8,7 @@ use wire::counters::CounterId;
 
 use crate::handle::Resource;
 use crate::image::Image;
-use crate::state::Closed;
+use crate::state::{Changes, Closed};
 
 /// Resources in use, by registration id.
 #[derive(Default)]
@@ -28,6 +28,8 @@ pub(crate) struct SubscriptionRecord {
     pub(crate) closed: Closed,
     pub(crate) channel_status_id: CounterId,
     pub(crate) is_tethered: bool,
+    /// Noted after an image was sent, or closed.
+    pub(crate) changes: Changes,
     /// Where new images go.
     pub(crate) inbox: Sender<Image>,
     /// The images that are there, wherever their values are.

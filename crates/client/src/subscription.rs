@@ -12,7 +12,7 @@ use crate::fragment::{Action, Fragment};
 use crate::handle::{ChannelStatus, Handle, Resource};
 use crate::image::{Block, Image};
 use crate::pending::Pending;
-use crate::state::Closed;
+use crate::state::{Changes, Closed};
 
 /// Receives a stream from all who publish it. Owned by one thread at a time.
 ///
@@ -40,6 +40,7 @@ pub(crate) struct SubscriptionSetup {
     pub(crate) stream_id: StreamId,
     pub(crate) channel_status_id: CounterId,
     pub(crate) closed: Closed,
+    pub(crate) changes: Changes,
     pub(crate) inbox: Receiver<Image>,
 }
 
@@ -80,26 +81,32 @@ impl Subscription {
         images.map(|member| member.image.block_poll(length_max, &mut on_block)).sum()
     }
 
+    #[inline]
     fn in_turn(&mut self, limit: usize, mut poll: impl FnMut(&mut Image, usize) -> usize) -> usize {
         self.update();
-        let count = self.images.len();
-        if count == 0 {
-            return 0;
-        }
-        let first = self.next % count;
+        let first = if self.next < self.images.len() { self.next } else { 0 };
         self.next = first + 1;
         let mut done = 0;
-        for index in (first..count).chain(0..first) {
+        let (before, after) = self.images.split_at_mut(first);
+        for member in after.iter_mut().chain(before) {
             if done >= limit {
                 break;
             }
-            done += poll(&mut self.images[index].image, limit - done);
+            done += poll(&mut member.image, limit - done);
         }
         done
     }
 
     /// Takes in new images and lets go of closed ones, without polling.
+    #[inline]
     pub fn update(&mut self) {
+        if self.setup.changes.take() {
+            self.take_changes();
+        }
+    }
+
+    #[cold]
+    fn take_changes(&mut self) {
         while let Ok(image) = self.setup.inbox.try_recv() {
             self.images.push(Member { image, is_announced: false });
         }
@@ -108,7 +115,6 @@ impl Subscription {
         }
     }
 
-    #[cold]
     fn let_go(&mut self) {
         let mut index = 0;
         while let Some(member) = self.images.get(index) {

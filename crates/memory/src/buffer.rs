@@ -18,6 +18,9 @@ compile_error!(
 /// twentieth of the speed for unlucky distances between source and target (measured on Zen 3).
 const COPY_PIECE_LENGTH: usize = 1024;
 
+/// Length of the header of a frame in bytes: four words.
+const HEADER_LENGTH: usize = 32;
+
 /// A range of a [`Region`] that other threads and other processes read and write at any time.
 ///
 /// Every method checks its range and alignment with an assertion that stays in release, so that
@@ -266,23 +269,49 @@ impl AtomicBuffer {
         cells[0].store(words[0], Ordering::Release);
     }
 
+    /// Writes a whole frame: its header as by [`AtomicBuffer::store_header_first`], the payload
+    /// behind it, and last, by release, its length into the first half of the first word.
+    #[inline]
+    pub fn store_frame(&self, offset: usize, words: [i64; 4], payload: &[u8], length: i32) {
+        let address = self.range(offset, HEADER_LENGTH + payload.len());
+        if offset & 7 != 0 {
+            misaligned(offset, 8);
+        }
+        // SAFETY: conditions 1 to 3: 32 aligned bytes are four atomics.
+        let cells = unsafe { &*address.as_ptr().cast::<[AtomicI64; 4]>() };
+        cells[0].store(words[0], Ordering::Release);
+        // Release: as in `store_header_first`.
+        fence(Ordering::Release);
+        cells[1].store(words[1], Ordering::Relaxed);
+        cells[2].store(words[2], Ordering::Relaxed);
+        cells[3].store(words[3], Ordering::Relaxed);
+        // SAFETY: condition 1: the payload lies in the range that was checked, behind the header.
+        let target = unsafe { address.add(HEADER_LENGTH) };
+        // SAFETY: condition 1, as just argued.
+        unsafe { copy_to(target, payload) };
+        // SAFETY: conditions 1 to 3; an atomic may be shared with anybody.
+        let first = unsafe { AtomicI32::from_ptr(address.as_ptr().cast()) };
+        // Release: pairs with the acquire load of a frame length by readers.
+        first.store(length, Ordering::Release);
+    }
+
+    /// Loads the two halves of the word at `offset`: the first by acquire, then the other.
+    #[inline]
+    #[must_use]
+    pub fn load_halves_acquire(&self, offset: usize) -> (i32, i32) {
+        let address = self.word::<8>(offset);
+        // SAFETY: conditions 1 to 3: 8 aligned bytes are two atomics.
+        let cells = unsafe { &*address.as_ptr().cast::<[AtomicI32; 2]>() };
+        let first = cells[0].load(Ordering::Acquire);
+        (first, cells[1].load(Ordering::Relaxed))
+    }
+
     /// Copies `source` to `offset`, without ordering.
     #[inline]
     pub fn copy_in(&self, offset: usize, source: &[u8]) {
         let target = self.range(offset, source.len());
-        if source.len() <= COPY_PIECE_LENGTH {
-            // SAFETY: condition 1 as checked by `range`; condition 5 for races; `source` is a
-            // reference, so by condition 4 it is not part of this memory.
-            unsafe { ptr::copy_nonoverlapping(source.as_ptr(), target.as_ptr(), source.len()) };
-            return;
-        }
-        let mut target = target;
-        for piece in source.chunks(COPY_PIECE_LENGTH) {
-            // SAFETY: as above, for a part of the same range.
-            unsafe { ptr::copy_nonoverlapping(piece.as_ptr(), target.as_ptr(), piece.len()) };
-            // SAFETY: condition 1: the pieces add up to the length that was checked.
-            target = unsafe { target.add(piece.len()) };
-        }
+        // SAFETY: condition 1 as checked by `range`.
+        unsafe { copy_to(target, source) };
     }
 
     /// Fills `target` with the bytes at `offset`, without ordering.
@@ -333,6 +362,26 @@ impl AtomicBuffer {
         let address = self.range(offset, length);
         // SAFETY: conditions 1 and 2; condition 4 by the caller.
         unsafe { std::slice::from_raw_parts(address.as_ptr(), length) }
+    }
+}
+
+/// Copies `source` to `target`, in pieces.
+///
+/// # Safety
+/// Condition 1: `target` begins as many bytes of an [`AtomicBuffer`] as `source` has.
+#[inline(always)]
+unsafe fn copy_to(mut target: NonNull<u8>, source: &[u8]) {
+    if source.len() <= COPY_PIECE_LENGTH {
+        // SAFETY: condition 1 by the caller; condition 5 for races; `source` is a reference, so by
+        // condition 4 it is not part of this memory.
+        unsafe { ptr::copy_nonoverlapping(source.as_ptr(), target.as_ptr(), source.len()) };
+        return;
+    }
+    for piece in source.chunks(COPY_PIECE_LENGTH) {
+        // SAFETY: as above, for a part of the same range.
+        unsafe { ptr::copy_nonoverlapping(piece.as_ptr(), target.as_ptr(), piece.len()) };
+        // SAFETY: condition 1: the pieces add up to the length of the source.
+        target = unsafe { target.add(piece.len()) };
     }
 }
 

@@ -235,6 +235,18 @@ impl AtomicBuffer {
         self.store_i64_release(offset, words[0]);
     }
 
+    pub fn store_frame(&self, offset: usize, words: [i64; 4], payload: &[u8], length: i32) {
+        self.store_header_first(offset, words);
+        self.copy_in(offset + 32, payload);
+        self.store_i32_release(offset, length);
+    }
+
+    #[must_use]
+    pub fn load_halves_acquire(&self, offset: usize) -> (i32, i32) {
+        let first = self.load_i32_acquire(offset);
+        (first, self.load_i32(offset + 4))
+    }
+
     pub fn copy_in(&self, offset: usize, source: &[u8]) {
         self.at(offset, source.len());
         let (mut at, mut rest) = (offset, source);

@@ -7,12 +7,15 @@ use wire::position::{FRAME_ALIGNMENT, Position, TermId, align_frame};
 use super::append::{AppendError, Claim, Reserved};
 use super::frame::{self, HEADER_LENGTH};
 use super::{LogBuffer, index_of};
+use crate::buffer::AtomicBuffer;
 
 /// The single writer of a log. There must be one at most; the driver grants it.
 #[derive(Debug)]
 pub struct ExclusiveAppender {
     log: LogBuffer,
     term_id: TermId,
+    /// Which buffer holds the term.
+    index: usize,
     /// May lie beyond the term's end, after a claim that did not fit.
     offset: i32,
     term_begin: i64,
@@ -49,7 +52,8 @@ impl ExclusiveAppender {
         let tail = log.tail(log.active_term_count());
         let (term_id, offset) = (tail.term_id(), tail.offset(log.term_length()));
         let term_begin = log.position_of(term_id, 0).0;
-        Self { log, term_id, offset, term_begin }
+        let index = index_of(term_id.terms_since(log.initial_term_id()));
+        Self { log, term_id, index, offset, term_begin }
     }
 
     /// The log that is written.
@@ -90,9 +94,43 @@ impl ExclusiveAppender {
         let length = self.log.checked_length(parts)?;
         let framed = self.log.framed_length(length);
         let offset = self.advance(limit, length, framed)?;
-        let term = &self.log.terms[self.index()];
-        self.log.write_message(term, self.term_id, offset, length, parts, reserved);
+        self.log.write_message(self.term(), self.term_id, offset, length, parts, reserved);
         Ok(self.position())
+    }
+
+    /// Appends a message that lies in one piece: the same as [`ExclusiveAppender::append`] of one
+    /// part, faster for one that fits a single frame.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    #[inline]
+    pub fn append_one(
+        &mut self,
+        limit: Position,
+        message: &[u8],
+        mut reserved: impl Reserved,
+    ) -> Result<Position, AppendError> {
+        let Some(length) = self.log.single_length(message) else {
+            return self.append_in_frames(limit, message, reserved);
+        };
+        let frame_length = length + HEADER_LENGTH;
+        let offset = self.advance(limit, length, align_frame(frame_length))?;
+        let (kind, flags) = (FrameType::DATA, flags::UNFRAGMENTED);
+        let mut header = self.log.stream().header(kind, flags, self.term_id, offset);
+        header.reserved_value = reserved(offset, frame_length);
+        frame::write(self.term(), header, message, frame_length);
+        Ok(self.position())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn append_in_frames(
+        &mut self,
+        limit: Position,
+        message: &[u8],
+        reserved: impl Reserved,
+    ) -> Result<Position, AppendError> {
+        self.append(limit, &[message], reserved)
     }
 
     /// Claims space for a message of at most one frame, to be written in place.
@@ -106,8 +144,7 @@ impl ExclusiveAppender {
             .filter(|&length| length <= longest)
             .ok_or(AppendError::TooLong { length, longest })?;
         let offset = self.advance(limit, length, align_frame(length + HEADER_LENGTH))?;
-        let term = &self.log.terms[self.index()];
-        Ok(self.log.begin_claim(term, self.term_id, offset, length))
+        Ok(self.log.begin_claim(self.term(), self.term_id, offset, length))
     }
 
     /// Appends one padding frame of `length` bytes behind its header, which readers skip.
@@ -127,7 +164,7 @@ impl ExclusiveAppender {
         let offset = self.advance(limit, length, align_frame(length + HEADER_LENGTH))?;
         let (kind, flags) = (FrameType::PADDING, flags::UNFRAGMENTED);
         let header = self.log.stream().header(kind, flags, self.term_id, offset);
-        let term = &self.log.terms[self.index()];
+        let term = self.term();
         frame::begin(term, header, length + HEADER_LENGTH);
         frame::publish(term, offset, length + HEADER_LENGTH);
         Ok(self.position())
@@ -169,7 +206,7 @@ impl ExclusiveAppender {
         }
         let offset = self.offset;
         self.store_tail(offset + aligned);
-        let term = &self.log.terms[self.index()];
+        let term = self.term();
         let at = usize::try_from(offset).unwrap_or(0);
         let (_, rest) = block.split_at(wire::frame::DATA_HEADER_LENGTH);
         term.copy_in(at + wire::frame::DATA_HEADER_LENGTH, rest);
@@ -185,20 +222,22 @@ impl ExclusiveAppender {
             return Err(self.log.at_limit(self.position(), length));
         }
         let offset = self.offset;
-        // Told before the frame is written, even beyond the term: readers take the smaller.
-        self.store_tail(offset.saturating_add(framed));
-        if i64::from(offset) + i64::from(framed) > i64::from(self.log.term_length()) {
-            return Err(self.on_end_of_term());
+        // Lengths are not negative, nor is what remains of a term.
+        if framed > self.log.term_length() - offset {
+            return Err(self.on_end_of_term(framed));
         }
+        // Told before the frame is written.
+        self.store_tail(offset + framed);
         self.offset = offset + framed;
         Ok(offset)
     }
 
     #[cold]
-    fn on_end_of_term(&mut self) -> AppendError {
+    fn on_end_of_term(&mut self, framed: i32) -> AppendError {
+        // Told even beyond the term: readers take the smaller.
+        self.store_tail(self.offset.saturating_add(framed));
         if self.offset < self.log.term_length() {
-            let term = &self.log.terms[self.index()];
-            self.log.pad_to_end(term, self.term_id, self.offset);
+            self.log.pad_to_end(self.term(), self.term_id, self.offset);
             self.offset = self.log.term_length();
         }
         let end = self.term_begin + i64::from(self.log.term_length());
@@ -212,6 +251,7 @@ impl ExclusiveAppender {
     fn rotate(&mut self) {
         let count = self.count().wrapping_add(1);
         self.term_id = self.term_id.wrapping_add(1);
+        self.index = index_of(count);
         self.term_begin += i64::from(self.log.term_length());
         self.offset = 0;
         self.store_tail(0);
@@ -219,8 +259,9 @@ impl ExclusiveAppender {
         self.log.metadata.store_i32_release(layout::ACTIVE_TERM_COUNT_OFFSET, count);
     }
 
+    #[inline]
     fn store_tail(&self, offset: i32) {
-        let at = layout::tail_counter_offset(self.index());
+        let at = layout::tail_counter_offset(self.index);
         let tail = RawTail::new(self.term_id, offset);
         self.log.metadata.store_i64_release(at, tail.0);
     }
@@ -229,7 +270,9 @@ impl ExclusiveAppender {
         self.term_id.terms_since(self.log.initial_term_id())
     }
 
-    fn index(&self) -> usize {
-        index_of(self.count())
+    /// The buffer of the term that is written.
+    #[inline]
+    fn term(&self) -> &AtomicBuffer {
+        &self.log.terms[self.index]
     }
 }

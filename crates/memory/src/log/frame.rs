@@ -67,6 +67,14 @@ pub(crate) fn publish(term: &AtomicBuffer, offset: i32, length: i32) {
     term.store_i32_release(offset as usize + FRAME_LENGTH_OFFSET, length);
 }
 
+/// Writes a frame whose payload lies in one piece: begun, filled and published.
+#[inline]
+#[allow(clippy::cast_sign_loss)] // As above.
+pub(crate) fn write(term: &AtomicBuffer, mut header: DataHeader, payload: &[u8], length: i32) {
+    header.frame_length = -length;
+    term.store_frame(header.term_offset as usize, words(&header), payload, length);
+}
+
 /// The length of the frame at an offset: positive once it is published.
 #[inline]
 pub(crate) fn length_at(term: &AtomicBuffer, offset: usize) -> i32 {
@@ -89,7 +97,8 @@ pub(crate) struct Found {
 #[inline]
 #[allow(clippy::cast_sign_loss)] // Checked to be positive.
 pub(crate) fn at(term: &AtomicBuffer, offset: usize) -> Option<Found> {
-    let length = length_at(term, offset);
+    // Acquire: as in `length_at`. What is behind an unpublished length is not looked at.
+    let (length, version_word) = term.load_halves_acquire(offset + FRAME_LENGTH_OFFSET);
     if length < HEADER_LENGTH {
         return None;
     }
@@ -98,10 +107,9 @@ pub(crate) fn at(term: &AtomicBuffer, offset: usize) -> Option<Found> {
     if aligned == 0 || aligned > room {
         return None;
     }
-    let kind = term.load_i32(offset + VERSION_WORD) >> KIND_SHIFT;
+    let kind = version_word >> KIND_SHIFT;
     Some(Found { length, aligned, is_padding: kind == i32::from(FrameType::PADDING.0) })
 }
 
-/// Version, flags and type share a word.
-const VERSION_WORD: usize = 4;
-const KIND_SHIFT: u32 = 8 * (TYPE_OFFSET as u32 - VERSION_WORD as u32);
+/// Version, flags and type share the word behind the length.
+const KIND_SHIFT: u32 = 8 * (TYPE_OFFSET as u32 - 4);

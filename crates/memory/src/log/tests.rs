@@ -90,6 +90,33 @@ fn a_long_message_is_cut_into_frames_across_the_borders_of_its_parts() {
     assert_eq!(position.0, i64::from(log.framed_length(3_000)));
 }
 
+/// Method: 1 376 bytes fit a frame, 1 377 do not; 8 192 fit a message, 60 000 do not.
+#[test]
+fn a_message_in_one_piece_is_appended_as_one_in_parts_by_one_publisher_or_by_many() {
+    let bytes = vec![5; 60_000];
+    let reserved = |offset: i32, length: i32| i64::from(offset) << 32 | i64::from(length);
+    let (parts, many, one) = (log(), log(), log());
+    let mut exclusive = ExclusiveAppender::new(one.clone());
+    for length in [0, 1, 32, 1_024, 1_376, 1_377, 4_000, 8_192, 8_000, 60_000] {
+        for _ in 0..8 {
+            let message = &bytes[..length];
+            let expected = parts.append(FAR, &[message], reserved);
+            assert_eq!(many.append_one(FAR, message, reserved), expected);
+            assert_eq!(exclusive.append_one(FAR, message, reserved), expected);
+        }
+    }
+    assert_eq!(parts.active_term_count(), 2);
+    for term in 0..3 {
+        let bytes_of = |log: &LogBuffer| {
+            let mut bytes = vec![0; TERM as usize];
+            log.terms[term].copy_out(0, &mut bytes);
+            bytes
+        };
+        assert_eq!(bytes_of(&many), bytes_of(&parts));
+        assert_eq!(bytes_of(&one), bytes_of(&parts));
+    }
+}
+
 #[test]
 fn an_exact_fit_succeeds_and_the_next_append_passes_to_the_next_term() {
     let log = log_at(INITIAL, TERM - 64);
