@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use driver::config::AgentConfig;
 use driver::{Config, DriverAgents, LaunchError};
 use os::thread::AgentThread;
 use runtime::idle::IdleStrategy;
@@ -24,21 +25,24 @@ pub enum DriverStartError {
 }
 
 /// Which agents share a thread, and how each thread idles.
-pub(crate) type Spread = fn(DriverAgents) -> Vec<(Box<dyn Agent>, IdleStrategy)>;
+pub(crate) type Spread = fn(DriverAgents, &AgentConfig) -> Vec<(Box<dyn Agent>, IdleStrategy)>;
 
 /// The spread that a threading mode stands for.
 pub(crate) fn spread(mode: &str) -> Result<Spread, DriverStartError> {
     Ok(match mode {
-        "SHARED" => |agents| vec![(Box::new(agents.together()), IdleStrategy::WAIT)],
-        "SHARED_NETWORK" => |agents| {
+        "SHARED" => |agents, config| vec![(Box::new(agents.together()), config.shared_idle)],
+        "SHARED_NETWORK" => |agents, config| {
             let (conductor, network) = agents.network_together();
-            vec![(Box::new(network), IdleStrategy::WAIT), (conductor, IdleStrategy::BACKOFF)]
-        },
-        "DEDICATED" => |agents| {
             vec![
-                (agents.receiver, IdleStrategy::WAIT),
-                (agents.sender, IdleStrategy::BACKOFF),
-                (agents.conductor, IdleStrategy::BACKOFF),
+                (Box::new(network), config.shared_network_idle),
+                (conductor, config.conductor_idle),
+            ]
+        },
+        "DEDICATED" => |agents, config| {
+            vec![
+                (agents.receiver, config.receiver_idle),
+                (agents.sender, config.sender_idle),
+                (agents.conductor, config.conductor_idle),
             ]
         },
         _ => return Err(DriverStartError::ThreadingMode(mode.to_string())),
@@ -68,11 +72,12 @@ impl Driver {
     /// # Errors
     /// As [`Driver::launch`].
     pub fn launch_on(config: Config, ports: &Ports) -> Result<Self, DriverStartError> {
-        let spread = spread(&config.agents.threading_mode)?;
+        let options = config.agents.clone();
+        let spread = spread(&options.threading_mode)?;
         let directory = config.directory.path.clone();
         let agents = driver::launch(config, ports, os::clock::now())?;
         let mut driver = Self { directory, threads: Vec::new() };
-        for (agent, idle) in spread(agents) {
+        for (agent, idle) in spread(agents, &options) {
             let network = Arc::clone(&ports.network);
             driver.threads.push(AgentThread::spawn(agent, idle, network)?);
         }
@@ -115,5 +120,56 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         let _ = self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runtime::{Now, Work};
+
+    struct Named(&'static str);
+
+    impl Agent for Named {
+        fn name(&self) -> &str {
+            self.0
+        }
+
+        fn do_work(&mut self, _now: Now) -> Result<Work, Halt> {
+            Ok(Work::NONE)
+        }
+    }
+
+    fn threads(mode: &str, options: &AgentConfig) -> Vec<(String, IdleStrategy)> {
+        let agents = DriverAgents {
+            conductor: Box::new(Named("conductor")),
+            sender: Box::new(Named("sender")),
+            receiver: Box::new(Named("receiver")),
+        };
+        let threads = spread(mode).unwrap()(agents, options);
+        threads.into_iter().map(|(agent, idle)| (agent.name().to_string(), idle)).collect()
+    }
+
+    #[test]
+    fn each_thread_idles_as_the_option_of_its_agents_says() {
+        let mut options = AgentConfig::default();
+        for (name, word) in [
+            ("shared", "spin"),
+            ("sharednetwork", "yield"),
+            ("conductor", "backoff"),
+            ("sender", "noop"),
+            ("receiver", "wait"),
+        ] {
+            options.set(&format!("aeron.{name}.idle.strategy"), word).unwrap();
+        }
+        let thread = |name: &str, idle| (name.to_string(), idle);
+        let conductor = thread("conductor", IdleStrategy::BACKOFF);
+        assert_eq!(threads("SHARED", &options), [thread("driver", IdleStrategy::Spin)]);
+        let network = thread("sender-receiver", IdleStrategy::Yield);
+        assert_eq!(threads("SHARED_NETWORK", &options), [network, conductor.clone()]);
+        let receiver = thread("receiver", IdleStrategy::WAIT);
+        let sender = thread("sender", IdleStrategy::Spin);
+        assert_eq!(threads("DEDICATED", &options), [receiver, sender, conductor]);
+        assert!(spread("INVOKER").is_err());
     }
 }

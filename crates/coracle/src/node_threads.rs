@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cluster::authentication::{AcceptAll, Authenticator};
 use cluster_service::ClusteredService;
+use driver::config::AgentConfig;
 use node::{Config, Idle, LaunchError, NodeAgents, Threads};
 use os::thread::AgentThread;
 use runtime::idle::IdleStrategy;
@@ -76,12 +77,12 @@ impl Node {
         ports: &Ports,
     ) -> Result<Self, NodeStartError> {
         let (threads, idle) = (config.threads, config.idle);
-        let mode = config.driver.agents.threading_mode.clone();
+        let options = config.driver.agents.clone();
         let directory = config.driver.directory.path.clone();
-        let spread = spread(&mode)?;
+        let spread = spread(&options.threading_mode)?;
         let agents = node::launch(config, services, authenticator, ports, os::clock::now())?;
         let mut node = Self { directory, threads: Vec::new() };
-        for (role, agent, strategy) in threads_of(agents, threads, idle, spread) {
+        for (role, agent, strategy) in threads_of(agents, (threads, idle), (spread, &options)) {
             let thread = AgentThread::spawn(agent, strategy, Arc::clone(&ports.network))?;
             node.threads.push((role, thread));
         }
@@ -154,9 +155,8 @@ impl Node {
 /// What each thread steps and how it idles, in the order in which they end.
 fn threads_of(
     agents: NodeAgents,
-    threads: Threads,
-    idle: Idle,
-    spread: Spread,
+    (threads, idle): (Threads, Idle),
+    (spread, options): (Spread, &AgentConfig),
 ) -> Vec<(Role, Box<dyn Agent>, IdleStrategy)> {
     if threads == Threads::Shared {
         return vec![(Role::Cluster, Box::new(agents.together()), idle.strategy(true))];
@@ -166,7 +166,7 @@ fn threads_of(
         (Role::Cluster, Box::new(apart.cluster), idle.strategy(false)),
         (Role::Archive, Box::new(apart.archive), idle.strategy(false)),
     ];
-    for (agent, usual) in spread(apart.driver) {
+    for (agent, usual) in spread(apart.driver, options) {
         let strategy = if idle == Idle::Wait { usual } else { idle.strategy(true) };
         all.push((Role::Driver, agent, strategy));
     }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use runtime::Nanos;
 use runtime::config;
 use runtime::config::{OptionRow, Setting, SettingError};
+use runtime::idle::IdleStrategy;
 use wire::position::is_term_length;
 
 /// Everything that a driver can be told. Immutable after launch.
@@ -334,8 +335,19 @@ config! {
             "aeron.name.resolver.threshold";
         /// Who may end the driver by command.
         termination: Termination = Termination::Deny, "aeron.driver.termination.validator";
-        /// How the agents are spread over threads, for the labels of counters.
+        /// How the agents are spread over threads: `SHARED`, `SHARED_NETWORK`, `DEDICATED`.
         threading_mode: String = "SHARED".to_string(), "aeron.threading.mode";
+        /// How the thread of all agents idles: `wait` sleeps until a datagram comes.
+        shared_idle: IdleStrategy = IdleStrategy::WAIT, "aeron.shared.idle.strategy";
+        /// How the thread of sender and receiver idles.
+        shared_network_idle: IdleStrategy = IdleStrategy::WAIT,
+            "aeron.sharednetwork.idle.strategy";
+        /// How the conductor's own thread idles.
+        conductor_idle: IdleStrategy = IdleStrategy::BACKOFF, "aeron.conductor.idle.strategy";
+        /// How the sender's own thread idles.
+        sender_idle: IdleStrategy = IdleStrategy::BACKOFF, "aeron.sender.idle.strategy";
+        /// How the receiver's own thread idles.
+        receiver_idle: IdleStrategy = IdleStrategy::WAIT, "aeron.receiver.idle.strategy";
     }
 }
 

@@ -2,6 +2,8 @@
 
 use wire::time::Nanos;
 
+use crate::config::Setting;
+
 /// How a thread idles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdleStrategy {
@@ -40,6 +42,53 @@ impl IdleStrategy {
 
     /// For machines that are shared or run on batteries: near zero load at rest.
     pub const WAIT: Self = Self::Wait { yields: 50, span_max: Nanos::from_millis(1) };
+
+    /// Sleep for this span after each pass without work.
+    #[must_use]
+    pub const fn sleep(span: Nanos) -> Self {
+        Self::Backoff { spins: 0, yields: 0, park_min: span, park_max: span }
+    }
+}
+
+/// The words of options: genuine Aeron's, with its class names, and `wait`.
+const WORDS: [(&str, &str, IdleStrategy); 6] = [
+    ("wait", "", IdleStrategy::WAIT),
+    ("backoff", "org.agrona.concurrent.BackoffIdleStrategy", IdleStrategy::BACKOFF),
+    ("yield", "org.agrona.concurrent.YieldingIdleStrategy", IdleStrategy::Yield),
+    ("spin", "org.agrona.concurrent.BusySpinIdleStrategy", IdleStrategy::Spin),
+    (
+        "sleep-ns",
+        "org.agrona.concurrent.SleepingIdleStrategy",
+        IdleStrategy::sleep(Nanos::from_micros(1)),
+    ),
+    (
+        "sleep-ms",
+        "org.agrona.concurrent.SleepingMillisIdleStrategy",
+        IdleStrategy::sleep(Nanos::from_millis(1)),
+    ),
+];
+
+/// One of a few words. What no word stands for is shown as the nearest that one does.
+impl Setting for IdleStrategy {
+    fn parse(text: &str) -> Result<Self, String> {
+        if matches!(text, "noop" | "org.agrona.concurrent.NoOpIdleStrategy") {
+            return Ok(Self::Spin);
+        }
+        let mut words = WORDS.iter().filter(|_| !text.is_empty());
+        let found = words.find(|(word, class, _)| *word == text || *class == text);
+        found.map(|(.., strategy)| *strategy).ok_or_else(|| {
+            "expected wait, backoff, yield, spin, noop, sleep-ns or sleep-ms".to_string()
+        })
+    }
+
+    fn show(&self) -> String {
+        let known = WORDS.iter().find(|(.., strategy)| strategy == self);
+        let word = known.map_or_else(
+            || if matches!(self, Self::Wait { .. }) { "wait" } else { "backoff" },
+            |(word, ..)| word,
+        );
+        word.to_string()
+    }
 }
 
 /// What the host does now.
@@ -129,6 +178,22 @@ mod tests {
                 IdleAction::Continue,
                 IdleAction::Spin,
             ]
+        );
+    }
+
+    #[test]
+    fn strategies_have_words_and_the_class_names_of_genuine_aeron() {
+        for (word, class, strategy) in WORDS {
+            assert_eq!(IdleStrategy::parse(word), Ok(strategy));
+            assert_eq!(strategy.show(), word);
+            assert!(class.is_empty() || IdleStrategy::parse(class) == Ok(strategy));
+        }
+        assert_eq!(IdleStrategy::parse("noop"), Ok(IdleStrategy::Spin));
+        assert!(IdleStrategy::parse("").is_err() && IdleStrategy::parse("controllable").is_err());
+        let own = IdleStrategy::Wait { yields: 1, span_max: Nanos(1) };
+        assert_eq!(
+            (own.show(), IdleStrategy::sleep(Nanos(7)).show()),
+            ("wait".into(), "backoff".into())
         );
     }
 
