@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! cargo build --release -p coracle --example steps
-//! valgrind --tool=callgrind target/release/examples/steps ipc 10000
+//! valgrind --tool=callgrind target/release/examples/steps ipc 2000
 //! callgrind_annotate --inclusive=yes callgrind.out.PID
 //! ```
 //!
-//! Every measured part is a function of its own, which is not inlined: its inclusive count divided
-//! by the calls is what one pass takes, whatever else the machine does meanwhile.
+//! `ipc` passes 32 bytes within one driver, `udp` 1 KiB between two, `idle` steps those without a
+//! message. Every measured part is a function of its own, which is not inlined: its inclusive count
+//! divided by its calls is what it takes, whatever else the machine does meanwhile.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -18,7 +19,7 @@ use coracle::os;
 use coracle::runtime::{Agent, Nanos, Now, Ports};
 use coracle::wire::position::StreamId;
 
-/// Messages offered in one round: with what they are, at 32 bytes.
+/// Messages offered, fragments polled and polls of nothing in one round.
 const ROUND: usize = 64;
 /// Passes until something must have come about.
 const PATIENCE: usize = 100_000;
@@ -62,7 +63,7 @@ impl Side {
         conductor_pass(&mut self.agents, now)?;
         sender_pass(&mut self.agents, now)?;
         receiver_pass(&mut self.agents, now)?;
-        self.client.do_work(now)?;
+        let _work = self.client.do_work(now)?;
         Ok(())
     }
 
@@ -129,12 +130,13 @@ fn ipc(rounds: usize) -> Result<(), Failure> {
         black_box(polls(&mut subscription));
         black_box(empty_polls(&mut subscription));
         conductor_pass(&mut side.agents, os::clock::now())?;
-        side.client.do_work(os::clock::now())?;
+        let _work = side.client.do_work(os::clock::now())?;
     }
     Ok(())
 }
 
-fn udp(rounds: usize) -> Result<(), Failure> {
+/// Streams over the loopback interface, one way; nothing is sent when `is_idle`.
+fn udp(rounds: usize, is_idle: bool) -> Result<(), Failure> {
     let ports = os::ports(Some(7))?;
     let (mut here, mut there) = (Side::launch("here", &ports)?, Side::launch("there", &ports)?);
     let channel = "aeron:udp?endpoint=127.0.0.1:23457";
@@ -153,7 +155,9 @@ fn udp(rounds: usize) -> Result<(), Failure> {
         os::thread::sleep(Nanos::from_micros(10));
     }
     for _ in 0..rounds {
-        black_box(offers(&mut publication, &message));
+        if !is_idle {
+            black_box(offers(&mut publication, &message));
+        }
         here.step(os::clock::now())?;
         there.step(os::clock::now())?;
         black_box(polls(&mut subscription));
@@ -168,7 +172,8 @@ fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.as_slice() {
         [case, rounds] if case == "ipc" => ipc(rounds.parse()?),
-        [case, rounds] if case == "udp" => udp(rounds.parse()?),
-        _ => Err("usage: steps ipc|udp ROUNDS".into()),
+        [case, rounds] if case == "udp" => udp(rounds.parse()?, false),
+        [case, rounds] if case == "idle" => udp(rounds.parse()?, true),
+        _ => Err("usage: steps ipc|udp|idle ROUNDS".into()),
     }
 }
