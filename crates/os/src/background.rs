@@ -110,13 +110,15 @@ fn perform(files: &dyn Files, job: Job) -> io::Result<Outcome> {
         }
         Job::CreateZeroed { path, length, sync } => {
             let file = files.create(&path)?;
-            let made = write_zeros(file.as_ref(), length).and_then(|()| {
-                if sync {
-                    file.sync(SyncKind::All)?;
-                    path.parent().map_or(Ok(()), |parent| files.sync_directory(parent))?;
-                }
-                Ok(())
-            });
+            let made = if sync {
+                write_zeros(file.as_ref(), length)
+                    .and_then(|()| file.sync(SyncKind::All))
+                    .and_then(|()| {
+                        path.parent().map_or(Ok(()), |parent| files.sync_directory(parent))
+                    })
+            } else {
+                file.set_length(length)
+            };
             if let Err(error) = made {
                 files.remove(&path)?;
                 return Err(error);

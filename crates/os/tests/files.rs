@@ -1,7 +1,7 @@
 //! The files port and the background port over a directory of the real file system.
 #![allow(clippy::unwrap_used)] // Helpers of tests are tests.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -155,6 +155,21 @@ fn background_jobs_of_a_window_are_done_in_order() {
     let _ = window.submit(Job::Touch { mapping: mapping.clone(), offset: 5, length });
     let _ = window.submit(Job::Release(vec![mapping]));
     assert_eq!(wait_for(window.as_mut(), 2).len(), 2);
+}
+
+/// Method: blocks that a file takes on disk, or in memory where that is the disk.
+#[test]
+fn zeros_are_written_only_where_they_are_to_be_durable() {
+    let scratch = Scratch::new("zeros");
+    let mut window = coracle_os::ports(Some(1)).unwrap().background();
+    for (name, sync) in [("durable", true), ("sparse", false)] {
+        let path = scratch.path(name);
+        let _ = window.submit(Job::CreateZeroed { path: path.clone(), length: 600_000, sync });
+        let outcomes = wait_for(window.as_mut(), 1);
+        assert!(matches!(&outcomes[..], [(_, Outcome::Opened(_))]));
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!((metadata.len(), metadata.blocks() * 512 >= 600_000), (600_000, sync));
+    }
 }
 
 fn wait_for(window: &mut dyn Background, count: usize) -> Vec<(Ticket, Outcome)> {

@@ -46,13 +46,15 @@ pub enum Job {
         /// How many bytes.
         length: usize,
     },
-    /// Creates a file and writes `length` zeros into it. Outcome: [`Outcome::Opened`].
+    /// Creates a file of `length` zeros. Outcome: [`Outcome::Opened`].
     CreateZeroed {
         /// Where; nothing may stand there.
         path: PathBuf,
         /// Its length in bytes.
         length: u64,
-        /// Whether the file and its directory are made durable before the outcome.
+        /// Whether the zeros are written, and file and directory made durable, before the outcome:
+        /// a later sync of what overwrites them has nothing but data to write. Otherwise the file
+        /// is given its length only.
         sync: bool,
     },
     /// Drops the last references to mappings, whose unmapping may block. Outcome:

@@ -155,13 +155,16 @@ impl Place {
             }
             Job::CreateZeroed { path, length, sync } => {
                 let file = self.files.create(&path)?;
-                let filled = fill(file.as_ref(), length).and_then(|()| {
-                    if sync {
-                        file.sync(runtime::files::SyncKind::All)?;
-                        path.parent().map_or(Ok(()), |parent| self.files.sync_directory(parent))?;
-                    }
-                    Ok(())
-                });
+                let filled = if sync {
+                    fill(file.as_ref(), length)
+                        .and_then(|()| file.sync(runtime::files::SyncKind::All))
+                        .and_then(|()| {
+                            let directory = path.parent();
+                            directory.map_or(Ok(()), |path| self.files.sync_directory(path))
+                        })
+                } else {
+                    file.set_length(length)
+                };
                 if let Err(error) = filled {
                     self.files.remove(&path)?;
                     return Err(error);
