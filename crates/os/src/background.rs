@@ -111,11 +111,9 @@ fn perform(files: &dyn Files, job: Job) -> io::Result<Outcome> {
         Job::CreateZeroed { path, length, sync } => {
             let file = files.create(&path)?;
             let made = if sync {
-                write_zeros(file.as_ref(), length)
-                    .and_then(|()| file.sync(SyncKind::All))
-                    .and_then(|()| {
-                        path.parent().map_or(Ok(()), |parent| files.sync_directory(parent))
-                    })
+                write_zeros(file.as_ref(), length).and_then(|()| file.sync(SyncKind::All)).and_then(
+                    |()| path.parent().map_or(Ok(()), |parent| files.sync_directory(parent)),
+                )
             } else {
                 file.set_length(length)
             };
