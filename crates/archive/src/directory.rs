@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use runtime::files::{FileLock, Files, SyncKind};
+use runtime::files::{FileLock, Files, SyncKind, create_durable_directory};
 use runtime::owners;
 use runtime::ports::Ports;
 use wire::archive::catalog::RecordingState;
@@ -16,7 +16,7 @@ use wire::time::Now;
 use crate::catalog::{Catalog, CatalogError, Recording};
 use crate::config::Config;
 use crate::mark_file::{self, MarkFile, MarkFileError};
-use crate::recovery::{End, RecoveryError, recover, remove_spares};
+use crate::recovery::{End, RecoveryError, make_durable, recover, remove_spares};
 use crate::writer::Store;
 
 /// The file by whose lock a process owns the directory.
@@ -72,12 +72,12 @@ impl Directory {
         let path = storage.directory.as_path();
         let failed = |source| DirectoryError::Io { path: path.to_path_buf(), source };
         let files = &*ports.files;
-        files.create_directory(path).map_err(failed)?;
+        create_durable_directory(files, path).map_err(failed)?;
         let lock_path = path.join(LOCK_FILE_NAME);
         let lock = files.lock(&lock_path).map_err(failed)?;
         let lock = lock.ok_or_else(|| DirectoryError::Locked(path.to_path_buf()))?;
         let marks = storage.mark_file_directory.as_deref().unwrap_or(path);
-        files.create_directory(marks).map_err(failed)?;
+        create_durable_directory(files, marks).map_err(failed)?;
         let last_owners = owners::read(files, &lock_path).map_err(failed)?;
         owners::write(files, &lock_path, ports.process_id, &last_owners, now).map_err(failed)?;
         let aeron_directory = aeron_directory.to_string_lossy();
@@ -124,8 +124,14 @@ fn settle(
     let checksum = config.storage.record_checksum;
     let mut buffer = vec![0; usize::try_from(config.storage.file_io_max_length).unwrap_or(0)];
     for recording in active {
-        let found = recover(files, directory, &recording, checksum, &mut buffer)
-            .and_then(|found| found.apply(files, directory, &recording).map(|_| found));
+        let found =
+            recover(files, directory, &recording, checksum, &mut buffer).and_then(|found| {
+                found.apply(files, directory, &recording)?;
+                if config.storage.file_sync_level.kind().is_some() {
+                    make_durable(files, directory, &recording)?;
+                }
+                Ok(found)
+            });
         match found {
             Ok(found) => {
                 if matches!(found.end, End::Unsound | End::Torn) {
@@ -164,6 +170,7 @@ fn delete(files: &dyn Files, directory: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::catalog::NULL_VALUE;
+    use crate::config::SyncLevel;
     use crate::frame::test_frame;
     use crate::testing::{DIRECTORY, Disk};
 
@@ -212,6 +219,33 @@ mod tests {
         assert_eq!(found.stop_position, 64);
         assert_eq!(found.stop_timestamp, disk.now().epoch_millis());
         assert!(!disk.names().contains(&"0-65536.rec.next".to_string()));
+    }
+
+    #[test]
+    fn what_a_restart_counts_is_there_after_a_power_cut() {
+        for seed in 0..8 {
+            let mut disk = Disk::with_seed(seed);
+            let mut config = config();
+            config.storage.file_sync_level = SyncLevel::Data;
+            config.storage.catalog_file_sync_level = SyncLevel::Data;
+            let open =
+                |disk: &Disk| Directory::open(disk.ports(), &config, Path::new("/shm"), disk.now());
+            let mut directory = open(&disk).unwrap();
+            directory.catalog.add(recording()).unwrap();
+            drop(directory);
+            // A full segment of which nothing was synced, and its empty successor.
+            let frame = |at| test_frame(recording().place(at), 9, &[7; 992]);
+            let frames: Vec<u8> = (0..64).flat_map(|index| frame(index * 1_024)).collect();
+            disk.write("0-0.rec", 0, &frames);
+            disk.write("0-65536.rec", 0, &[]);
+            disk.set_length("0-65536.rec", 65_536);
+            disk.kill();
+            assert_eq!(open(&disk).unwrap().catalog.get(0).unwrap().stop_position, 65_536);
+            disk.cut_power();
+            let directory = open(&disk).unwrap();
+            assert_eq!(directory.catalog.get(0).unwrap().stop_position, 65_536);
+            assert_eq!(disk.read("0-0.rec"), frames, "seed {seed}");
+        }
     }
 
     #[test]

@@ -160,6 +160,28 @@ impl Recovered {
     }
 }
 
+/// Makes all that was found durable: what the life before wrote and never synced counts from now
+/// on, and nobody writes to a full segment again who would sync it.
+///
+/// # Errors
+/// Files cannot be synced.
+pub(crate) fn make_durable(
+    files: &dyn Files,
+    directory: &Path,
+    recording: &Recording,
+) -> Result<(), RecoveryError> {
+    let recording_id = recording.id;
+    let failed = |source| RecoveryError::Io { recording_id, source };
+    for segment in segment::list(files, directory, recording_id).map_err(failed)? {
+        if !segment.is_deleted {
+            let path = directory.join(segment::file_name(recording_id, segment.base));
+            let file = files.open(&path).map_err(failed)?;
+            file.sync(SyncKind::All).map_err(failed)?;
+        }
+    }
+    files.sync_directory(directory).map_err(failed)
+}
+
 /// Creates a segment of zeros, so that a recording that ends with a full one has its next: genuine
 /// tools call a recording without it invalid.
 ///

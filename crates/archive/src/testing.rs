@@ -22,7 +22,11 @@ pub(crate) struct Disk {
 
 impl Disk {
     pub(crate) fn new() -> Self {
-        let mut world = World::new(1);
+        Self::with_seed(1)
+    }
+
+    pub(crate) fn with_seed(seed: u64) -> Self {
+        let mut world = World::new(seed);
         let host = world.add_host("a", &[]);
         let process = world.spawn(host, |_| Vec::new());
         let ports = world.ports(process);
@@ -42,6 +46,14 @@ impl Disk {
     pub(crate) fn kill(&mut self) {
         let mut world = self.world.borrow_mut();
         world.kill(self.process);
+        self.process = world.spawn(self.host, |_| Vec::new());
+        self.ports = world.ports(self.process);
+    }
+
+    /// Cuts the power and starts another process on what is left of the disk.
+    pub(crate) fn cut_power(&mut self) {
+        let mut world = self.world.borrow_mut();
+        world.power_cut(self.host);
         self.process = world.spawn(self.host, |_| Vec::new());
         self.ports = world.ports(self.process);
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use memory::buffer::AtomicBuffer;
 use memory::error_log::ErrorLog;
 use memory::mark_file::{MarkFile, TakeOverError};
-use runtime::files::{FileLock, Files, Mapping, write_all_at};
+use runtime::files::{FileLock, Files, Mapping, create_durable_directory, write_all_at};
 use runtime::{Nanos, Now, Ports, owners};
 use wire::bytes::Padding;
 use wire::cluster::mark::{
@@ -79,8 +79,8 @@ impl ServiceMark {
         let failed = |source| MarkFileError::Io { path: directory.to_path_buf(), source };
         let files = &*ports.files;
         let marks = config.mark_file_directory.as_deref().unwrap_or(directory);
-        files.create_directory(directory).map_err(failed)?;
-        files.create_directory(marks).map_err(failed)?;
+        create_durable_directory(files, directory).map_err(failed)?;
+        create_durable_directory(files, marks).map_err(failed)?;
         let lock_path = directory.join(format!("coracle-service-{service_id}.lock"));
         let lock = files.lock(&lock_path).map_err(failed)?.ok_or_else(|| {
             MarkFileError::Locked { directory: directory.to_path_buf(), service_id }

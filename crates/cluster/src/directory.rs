@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use consensus::{LeadershipTermId, RecordingId, Recovery, SnapshotSet, newest_snapshot};
-use runtime::files::{FileLock, SyncKind};
+use runtime::files::{FileLock, SyncKind, create_durable_directory};
 use runtime::owners;
 use runtime::{Now, Ports};
 use wire::position::Position;
@@ -86,12 +86,12 @@ impl Directory {
         let path = config.member.directory.as_path();
         let failed = |source| DirectoryError::Io { path: path.to_path_buf(), source };
         let files = &*ports.files;
-        files.create_directory(path).map_err(failed)?;
+        create_durable_directory(files, path).map_err(failed)?;
         let lock_path = path.join(LOCK_FILE_NAME);
         let lock = files.lock(&lock_path).map_err(failed)?;
         let lock = lock.ok_or_else(|| DirectoryError::Locked(path.to_path_buf()))?;
         let marks = config.member.mark_file_directory.as_deref().unwrap_or(path);
-        files.create_directory(marks).map_err(failed)?;
+        create_durable_directory(files, marks).map_err(failed)?;
         let last_owners = owners::read(files, &lock_path).map_err(failed)?;
         owners::write(files, &lock_path, ports.process_id, &last_owners, now).map_err(failed)?;
         let services = config.member.services_directory.as_deref().unwrap_or(path);

@@ -195,6 +195,27 @@ pub fn write_all_at(file: &dyn File, mut source: &[u8], mut offset: u64) -> io::
     Ok(())
 }
 
+/// Makes a directory and those above it, as far as they are missing, so that a power cut does not
+/// take them: what is durable in a directory goes with it.
+///
+/// # Errors
+/// One of them cannot be made, or the one above not be synced.
+pub fn create_durable_directory(files: &dyn Files, path: &Path) -> io::Result<()> {
+    let mut missing = Vec::new();
+    for ancestor in path.ancestors() {
+        if ancestor.parent().is_none() || files.entry(ancestor)?.is_some() {
+            break;
+        }
+        missing.push(ancestor);
+    }
+    files.create_directory(path)?;
+    // The parent of a relative name of one part is the directory of the process.
+    let parents = missing.iter().rev().filter_map(|directory| directory.parent());
+    parents
+        .map(|it| if it.as_os_str().is_empty() { Path::new(".") } else { it })
+        .try_for_each(|parent| files.sync_directory(parent))
+}
+
 /// A file mapped whole. Clones share the same memory, which lives as long as any of them.
 #[derive(Clone)]
 pub struct Mapping {
