@@ -244,7 +244,7 @@ mod tests {
             disk.cut_power();
             let directory = open(&disk).unwrap();
             assert_eq!(directory.catalog.get(0).unwrap().stop_position, 65_536);
-            assert_eq!(disk.read("0-0.rec"), frames, "seed {seed}");
+            assert!(disk.read("0-0.rec") == frames, "seed {seed}");
         }
     }
 
