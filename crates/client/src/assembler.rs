@@ -83,7 +83,7 @@ impl FragmentAssembler {
 }
 
 /// Puts messages together from a single image.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ImageAssembler {
     buffer: Vec<u8>,
     /// Header of the first frame, while a message is incomplete.

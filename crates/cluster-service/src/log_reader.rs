@@ -121,6 +121,7 @@ impl Joining {
             subscription,
             image,
             assembler: ImageAssembler::new(),
+            taken_up: None,
             seen: None,
         };
         (None, Joined::Reading(Box::new(reader)))
@@ -142,6 +143,8 @@ pub(crate) struct LogReader {
     subscription: Subscription,
     image: CorrelationId,
     assembler: ImageAssembler,
+    /// What was incomplete when this log was joined: it is so again if the next one begins there.
+    taken_up: Option<ImageAssembler>,
     seen: Option<Seen>,
 }
 
@@ -188,13 +191,23 @@ impl LogReader {
     /// Takes up what an earlier log left, if this one goes on there.
     pub(crate) fn take_up(&mut self, rest: Rest) {
         if rest.position == self.join.position {
-            self.assembler = rest.assembler;
+            self.assembler = rest.assembler.clone();
+            self.taken_up = Some(rest.assembler);
         }
     }
 
-    /// The log ended here.
+    /// The log ended here. What was taken of it beyond that comes again, and must not be there
+    /// twice: the message would be given up as one with a gap.
     pub(crate) fn into_rest(self, position: Position) -> Rest {
-        Rest { assembler: self.assembler, position }
+        let is_all = self.seen.is_none_or(|seen| seen.position == position);
+        let assembler = if is_all {
+            self.assembler
+        } else if position == self.join.position {
+            self.taken_up.unwrap_or_default()
+        } else {
+            ImageAssembler::new()
+        };
+        Rest { assembler, position }
     }
 
     /// The log is done at this position: another one follows.

@@ -81,6 +81,8 @@ pub struct LogFollower {
     is_amid_message: bool,
     /// The image that was read last, and how far.
     read: Option<(client::CorrelationId, Position)>,
+    /// Where that image was joined, and what was incomplete there.
+    joined: (Position, ImageAssembler),
 }
 
 impl LogFollower {
@@ -88,7 +90,8 @@ impl LogFollower {
     #[must_use]
     pub const fn new(app_version: SemanticVersion) -> Self {
         let assembler = ImageAssembler::new();
-        Self { app_version, assembler, is_amid_message: false, read: None }
+        let joined = (Position(0), ImageAssembler::new());
+        Self { app_version, assembler, is_amid_message: false, read: None, joined }
     }
 
     /// Reads what is there within the limit, at most `fragment_limit`; returns how many fragments.
@@ -116,13 +119,20 @@ impl LogFollower {
         result.map(|()| count)
     }
 
-    /// What is incomplete goes on in another image only where this one was left.
+    /// What is incomplete goes on in another image only where this one was left; where this one was
+    /// joined, what was incomplete then.
     fn turn_to(&mut self, image: client::CorrelationId, position: Position) {
-        let Some((last, left)) = self.read else { return };
-        if last != image && left != position {
-            self.assembler.reset();
+        if self.read.is_some_and(|(last, _)| last == image) {
+            return;
+        }
+        let left = self.read.map(|(_, left)| left);
+        if left.is_some_and(|left| left != position) {
+            let (joined, assembler) = std::mem::take(&mut self.joined);
+            let is_again = joined == position;
+            self.assembler = if is_again { assembler } else { ImageAssembler::new() };
             self.is_amid_message = false;
         }
+        self.joined = (position, self.assembler.clone());
     }
 
     /// Takes one fragment. A message that ends beyond the limit is left for later.
