@@ -73,7 +73,7 @@ impl Plan {
             members,
             client_hosts: 1 + index(rng, 2),
             clients: 1 + index(rng, 2),
-            rate: 2 + rng.below(30),
+            rate: 8 + rng.below(24),
             sync,
             troubles,
             pause: 300 + rng.below(3_000),
