@@ -1,5 +1,5 @@
-//! A log was left in the middle of a message that an earlier log had begun. The next one brought the
-//! middle again: the service gave the message up as one with a gap, and other members did not.
+//! A log was left in the middle of a message that an earlier log had begun. The next one brought
+//! the middle again: the service gave the message up as one with a gap, and other members did not.
 
 use coracle_trials::cluster::{Plant, run};
 
