@@ -3,7 +3,7 @@
 //!
 //! The core asks by [`ArchiveAction`]s, which [`LogArchive::perform`] only issues; what comes of
 //! them is told by [`LogArchive::poll`]. At most one thing goes on with the recording of the log at
-//! a time ([`Task`]); beside it there are a publication, an image that is read, and replays to
+//! a time (`Task`); beside it there are a publication, an image that is read, and replays to
 //! followers. `LeaveLog` takes all of them away: nothing of them is polled any more, so nothing of
 //! them can be told after `LogLeft`. A snapshot that is being written is none of the log's affair.
 
