@@ -31,6 +31,9 @@ final class ArchivePeer {
             .replayChecksum(Checksums.crc32())
             .controlChannel(peer.text("control"))
             .replicationChannel("aeron:udp?endpoint=localhost:0");
+        if (!peer.text("secured", "").isEmpty()) {
+            ArchiveOperations.secure(context);
+        }
         try (ArchivingMediaDriver node = ArchivingMediaDriver.launch(
             TransportPeer.driverContext(peer).spiesSimulateConnection(true), context)) {
             Peer.serveUntilInputEnds();

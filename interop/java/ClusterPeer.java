@@ -5,7 +5,11 @@ import io.aeron.cluster.client.EgressListener;
 import io.aeron.cluster.codecs.EventCode;
 import io.aeron.driver.MediaDriver;
 import io.aeron.logbuffer.Header;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
 import java.util.TreeSet;
+import java.util.concurrent.atomic.AtomicLong;
 import org.agrona.DirectBuffer;
 import org.agrona.ExpandableArrayBuffer;
 import org.agrona.concurrent.IdleStrategy;
@@ -17,23 +21,43 @@ final class ClusterPeer implements EgressListener {
 
     private final Content content;
     private final TreeSet<Long> unacknowledged = new TreeSet<>();
+    private final AtomicLong permits = new AtomicLong();
     private long doubled;
+    private long again;
     private long leaderChanges;
+    private long lastEcho;
 
     private ClusterPeer(final Content content) {
         this.content = content;
     }
 
     /**
-     * Sends numbered messages, at most 100 in flight, through a driver of its own; after a leader change it sends what is
-     * unacknowledged again. Prints HALFWAY once, for the test to kill the leader.
+     * Sends numbered messages, at most 100 in flight, through a driver of its own; after a leader change, and when nothing
+     * comes for 2 s, it sends what is unacknowledged again. Prints each of some marks, for the test to kill the leader; it
+     * goes beyond the next only once it has heard a line for the one before.
      */
     static void client(final Peer peer) {
-        new ClusterPeer(peer.content()).run(peer);
+        final ClusterPeer client = new ClusterPeer(peer.content());
+        final Thread listener = new Thread(client::listen);
+        listener.setDaemon(true);
+        listener.start();
+        client.run(peer);
+    }
+
+    private void listen() {
+        try {
+            final BufferedReader input = new BufferedReader(new InputStreamReader(System.in));
+            while (input.readLine() != null) {
+                permits.incrementAndGet();
+            }
+        } catch (final IOException ended) {
+            throw new IllegalStateException(ended);
+        }
     }
 
     private void run(final Peer peer) {
         final long count = peer.number("count");
+        final long stretch = count / (peer.number("marks", 1) + 1);
         final IdleStrategy idle = new YieldingIdleStrategy();
         final ExpandableArrayBuffer buffer = new ExpandableArrayBuffer();
         try (MediaDriver driver = MediaDriver.launch(TransportPeer.driverContext(peer));
@@ -51,18 +75,23 @@ final class ClusterPeer implements EgressListener {
             System.out.println("READY");
             long next = 0;
             long seenChanges = 0;
+            lastEcho = System.nanoTime();
             while (next < count || !unacknowledged.isEmpty()) {
                 int work = cluster.pollEgress();
-                if (seenChanges != leaderChanges) {
+                if (seenChanges != leaderChanges || System.nanoTime() - lastEcho > 2_000_000_000L) {
                     seenChanges = leaderChanges;
+                    lastEcho = System.nanoTime();
+                    again += unacknowledged.size();
                     for (final long number : new TreeSet<>(unacknowledged)) {
                         send(cluster, buffer, number, idle);
                     }
                 }
-                if (next < count && unacknowledged.size() < WINDOW) {
+                final boolean isMark = next > 0 && next < count && next % stretch == 0;
+                final boolean isFree = !isMark || permits.get() >= next / stretch - 1;
+                if (next < count && unacknowledged.size() < WINDOW && isFree) {
                     unacknowledged.add(next);
-                    if (next == count / 2) {
-                        System.out.println("HALFWAY leader " + cluster.leaderMemberId());
+                    if (isMark) {
+                        System.out.println("MARK " + next / stretch + " leader " + cluster.leaderMemberId());
                     }
                     send(cluster, buffer, next++, idle);
                     work++;
@@ -72,7 +101,7 @@ final class ClusterPeer implements EgressListener {
             if (cluster.clusterSessionId() != session) {
                 throw new IllegalStateException("the session changed");
             }
-            System.out.println("ECHOED " + count + " repeated " + doubled + " leader-changes "
+            System.out.println("ECHOED " + count + " repeated " + doubled + " sent-again " + again + " leader-changes "
                 + leaderChanges + " leader " + cluster.leaderMemberId());
         }
     }
@@ -99,6 +128,7 @@ final class ClusterPeer implements EgressListener {
         final int offset, final int length, final Header header) {
         final long number = buffer.getLong(offset);
         content.check(number, buffer, offset + 8, length - 8);
+        lastEcho = System.nanoTime();
         if (!unacknowledged.remove(number)) {
             doubled++;
         }

@@ -1,7 +1,7 @@
 import org.agrona.DirectBuffer;
 import org.agrona.MutableDirectBuffer;
 
-/** Messages that follow from a seed, so that each side can check every byte of the other. */
+/** Messages that follow from a seed: the first is the shortest, the second the longest. */
 final class Content {
     private final long seed;
     private final int minimum;
@@ -25,6 +25,9 @@ final class Content {
     }
 
     int length(final long index) {
+        if (index < 2) {
+            return index == 0 ? minimum : maximum;
+        }
         return minimum + (int) Long.remainderUnsigned(key(index), maximum - minimum + 1);
     }
 

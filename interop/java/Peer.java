@@ -86,6 +86,10 @@ public final class Peer {
                 case "record" -> ArchivePeer.record(peer);
                 case "replay" -> ArchivePeer.replay(peer);
                 case "list" -> ArchivePeer.list(peer);
+                case "operations" -> ArchiveOperations.operations(peer);
+                case "replicate" -> ArchiveOperations.replicate(peer);
+                case "source" -> ArchiveOperations.source(peer);
+                case "secured" -> ArchiveOperations.secured(peer);
                 case "node" -> NodePeer.node(peer);
                 case "cluster-client" -> ClusterPeer.client(peer);
                 default -> throw new IllegalArgumentException("unknown role " + arguments[0]);

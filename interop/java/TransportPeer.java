@@ -8,6 +8,7 @@ import io.aeron.driver.ThreadingMode;
 import io.aeron.logbuffer.FragmentHandler;
 import java.io.File;
 import java.io.IOException;
+import java.util.concurrent.locks.LockSupport;
 import org.agrona.ExpandableArrayBuffer;
 import org.agrona.concurrent.BackoffIdleStrategy;
 import org.agrona.concurrent.IdleStrategy;
@@ -50,8 +51,14 @@ final class TransportPeer {
             Publication publication = "true".equals(peer.text("exclusive", "false"))
                 ? aeron.addExclusivePublication(peer.text("channel"), (int) peer.number("stream"))
                 : aeron.addPublication(peer.text("channel"), (int) peer.number("stream"))) {
+            for (final String destination : peer.text("destinations", "").split(",")) {
+                if (!destination.isEmpty()) {
+                    publication.addDestination(destination);
+                }
+            }
             System.out.println("READY");
             final IdleStrategy idle = new YieldingIdleStrategy();
+            long refused = 0;
             for (long i = 0; i < count; i++) {
                 final int length = content.write(i, buffer, 0);
                 long result;
@@ -59,10 +66,12 @@ final class TransportPeer {
                     if (result == Publication.CLOSED || result == Publication.MAX_POSITION_EXCEEDED) {
                         throw new IllegalStateException("offer " + i + " returned " + result);
                     }
+                    refused += result == Publication.BACK_PRESSURED ? 1 : 0;
                     idle.idle();
                 }
             }
-            System.out.println("SENT " + count + " position " + publication.position());
+            System.out.println(
+                "SENT " + count + " position " + publication.position() + " refused " + refused);
             while (publication.isConnected()) {
                 idle.idle();
             }
@@ -83,8 +92,14 @@ final class TransportPeer {
                 aeron.addSubscription(peer.text("channel"), (int) peer.number("stream"))) {
             System.out.println("READY");
             final IdleStrategy idle = new YieldingIdleStrategy();
+            final long pause = peer.number("pause", 0);
             while (next[0] < count) {
-                idle.idle(subscription.poll(assembler, 64));
+                final int fragments = subscription.poll(assembler, pause > 0 ? 4 : 64);
+                if (pause > 0) {
+                    LockSupport.parkNanos(1_000 * pause);
+                } else {
+                    idle.idle(fragments);
+                }
             }
             System.out.println("VERIFIED " + next[0]);
         }

@@ -8,43 +8,63 @@ use crate::content::Content;
 use crate::java::{Java, Peer};
 use crate::ours::STREAM;
 use crate::ours_archive::{Node, Session};
+use crate::table::{OursOnTheirs, Seam, TheirsOnOurs};
 use crate::transport::{Channel, check_errors};
-use crate::{Setting, Test};
+use crate::{Setting, Test, test};
 
 /// The tests of this seam.
 pub(crate) const TESTS: &[Test] = &[
-    ("their_client_records_lists_and_replays_on_our_archive", their_client_on_our_archive),
-    ("our_client_records_lists_and_replays_on_their_archive", our_client_on_their_archive),
-    ("their_archive_opens_and_replays_our_directory", their_archive_opens_ours),
-    ("our_archive_opens_and_replays_their_directory", our_archive_opens_theirs),
+    test(
+        "their_client_records_lists_and_replays_on_our_archive",
+        &[(Seam::ArchiveClient, TheirsOnOurs)],
+        their_client_on_our_archive,
+    ),
+    test(
+        "our_client_records_lists_and_replays_on_their_archive",
+        &[(Seam::ArchiveClient, OursOnTheirs)],
+        our_client_on_their_archive,
+    ),
+    test(
+        "their_archive_opens_and_replays_our_directory",
+        &[(Seam::ArchiveFiles, TheirsOnOurs), (Seam::ArchiveTools, TheirsOnOurs)],
+        their_archive_opens_ours,
+    ),
+    test(
+        "our_archive_opens_and_replays_their_directory",
+        &[(Seam::ArchiveFiles, OursOnTheirs)],
+        our_archive_opens_theirs,
+    ),
 ];
 
 /// Messages of up to five frames: 2.4 MB, three segment files.
-const CONTENT: Content = Content { seed: 21, minimum: 8, maximum: 6_000 };
-const COUNT: u64 = 800;
+pub(crate) const CONTENT: Content = Content { seed: 21, minimum: 8, maximum: 6_000 };
+pub(crate) const COUNT: u64 = 800;
 
-const IPC: &str = "aeron:ipc";
-const RECORDED_IPC: &str = "aeron:ipc?term-length=64k";
+pub(crate) const IPC: &str = "aeron:ipc";
+pub(crate) const RECORDED_IPC: &str = "aeron:ipc?term-length=64k";
 
 /// The tool by which genuine Aeron looks at the files of an archive.
-const TOOL: &str = "io.aeron.archive.ArchiveTool";
+pub(crate) const TOOL: &str = "io.aeron.archive.ArchiveTool";
 
 /// A recording of either side.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Recorded {
-    id: i64,
-    stop: i64,
-    channel: String,
+pub(crate) struct Recorded {
+    /// Its id.
+    pub(crate) id: i64,
+    /// Where it stops.
+    pub(crate) stop: i64,
+    /// What is kept of its channel.
+    pub(crate) channel: String,
 }
 
 impl Recorded {
-    fn of(recording: &Recording) -> Result<Self, String> {
+    pub(crate) fn of(recording: &Recording) -> Result<Self, String> {
         let stop = recording.stop_position.ok_or_else(|| format!("active: {recording:?}"))?.0;
         Ok(Self { id: recording.id, stop, channel: recording.stripped_channel.clone() })
     }
 
     /// What the role `list` prints of it.
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let Self { id, stop, channel } = self;
         let stream = STREAM.0;
         format!(
@@ -55,23 +75,26 @@ impl Recorded {
 }
 
 /// A channel that is recorded through a spy, with nobody else subscribed.
-fn recorded_udp() -> String {
+pub(crate) fn recorded_udp() -> String {
     format!("{}|term-length=64k|ssc=true", Channel::udp().text())
 }
 
-fn show(path: &Path) -> String {
+pub(crate) fn show(path: &Path) -> String {
     path.display().to_string()
 }
 
 /// The genuine client of the archive that `control` leads to, with a driver to reach it by.
-struct TheirClient<'a> {
-    java: &'a Java,
-    aeron: String,
-    control: &'a str,
+pub(crate) struct TheirClient<'a> {
+    /// By which it runs.
+    pub(crate) java: &'a Java,
+    /// Directory of its driver.
+    pub(crate) aeron: String,
+    /// Where the archive listens.
+    pub(crate) control: &'a str,
 }
 
 impl TheirClient<'_> {
-    fn start(&self, role: &str, options: &[(&str, String)]) -> Result<Peer, String> {
+    pub(crate) fn start(&self, role: &str, options: &[(&str, String)]) -> Result<Peer, String> {
         let response = if self.control == IPC { IPC } else { "aeron:udp?endpoint=127.0.0.1:0" };
         let mut all = vec![
             ("dir", self.aeron.clone()),
@@ -87,7 +110,7 @@ impl TheirClient<'_> {
         self.java.start(role, &all)
     }
 
-    fn record(&self, channel: &str) -> Result<Recorded, String> {
+    pub(crate) fn record(&self, channel: &str) -> Result<Recorded, String> {
         let mut peer = self.start("record", &[("channel", channel.to_string())])?;
         let line = peer.expect("RECORDED")?;
         peer.expect("OK")?;
@@ -99,7 +122,7 @@ impl TheirClient<'_> {
     }
 
     /// Whether it lists just these.
-    fn list(&self, expected: &[Recorded]) -> Result<(), String> {
+    pub(crate) fn list(&self, expected: &[Recorded]) -> Result<(), String> {
         let lines = self.start("list", &[])?.finish()?;
         let found = lines.iter().filter(|line| line.starts_with("RECORDING"));
         let expected: Vec<String> = expected.iter().map(Recorded::line).collect();
@@ -109,7 +132,7 @@ impl TheirClient<'_> {
         Err(format!("listed {lines:#?}, expected {expected:#?}"))
     }
 
-    fn replay(&self, recording: i64, channel: &str) -> Result<(), String> {
+    pub(crate) fn replay(&self, recording: i64, channel: &str) -> Result<(), String> {
         let channel = ("replay-channel", channel.to_string());
         let mut peer = self.start("replay", &[("recording", recording.to_string()), channel])?;
         peer.expect("VERIFIED")?;
@@ -127,14 +150,29 @@ fn stripped(channel: &str) -> String {
 }
 
 /// Their driver and archive on two directories.
-fn their_node(setting: &Setting, archive: &Path, control: &str) -> Result<(Peer, PathBuf), String> {
+pub(crate) fn their_node(
+    setting: &Setting,
+    archive: &Path,
+    control: &str,
+) -> Result<(Peer, PathBuf), String> {
+    their_node_with(setting, archive, control, &[])
+}
+
+/// The same, told these too.
+pub(crate) fn their_node_with(
+    setting: &Setting,
+    archive: &Path,
+    control: &str,
+    more: &[(&'static str, String)],
+) -> Result<(Peer, PathBuf), String> {
     let aeron = setting.work.join("theirs");
-    let options = [
+    let mut options = vec![
         ("dir", show(&aeron)),
         ("archive-dir", show(archive)),
         ("control", control.to_string()),
         ("deadline", "120".to_string()),
     ];
+    options.extend_from_slice(more);
     let mut peer = setting.java.start("archive", &options)?;
     peer.expect("READY")?;
     Ok((peer, aeron))
@@ -202,7 +240,7 @@ fn their_archive_opens_ours(setting: &Setting) -> Result<String, String> {
 }
 
 /// Their tool finds nothing wrong with any frame of these recordings.
-fn verify(java: &Java, archive: &Path, recorded: &[Recorded]) -> Result<(), String> {
+pub(crate) fn verify(java: &Java, archive: &Path, recorded: &[Recorded]) -> Result<(), String> {
     let archive = show(archive);
     let checksum = "io.aeron.archive.checksum.Crc32";
     for arguments in

@@ -1,79 +1,108 @@
 //! Cluster: genuine clients, services, modules and tools with ours.
 
-use coracle::cluster::recording_log::RecordingLog;
-use coracle::consensus::{SnapshotEntry, TermRecord};
-use coracle::os::files::OsFiles;
 use coracle::runtime::Nanos;
 
+use crate::cluster_tools::tool;
 use crate::content::Content;
 use crate::java::Peer;
-use crate::log;
 use crate::members::{self, CONTAINER, Member, Plan, Side, WHOLE, WITHOUT_CONTAINER, counter};
 use crate::ours_cluster::Session;
-use crate::{Setting, Test, member};
+use crate::table::{OursOnTheirs, Seam, TheirsOnOurs};
+use crate::{Setting, Test, echo, test};
 
 /// The tests of this seam.
 pub(crate) const TESTS: &[Test] = &[
-    ("their_client_keeps_its_session_when_our_leader_is_killed", their_client_on_our_cluster),
-    ("our_client_is_redirected_and_served_by_their_cluster", our_client_on_their_cluster),
-    ("their_service_runs_on_our_module", |setting| parted(setting, Side::Ours)),
-    ("our_service_runs_on_their_module", |setting| parted(setting, Side::Theirs)),
-    ("their_tools_read_our_member", their_tools_on_our_member),
-    ("two_of_ours_and_one_of_theirs_are_a_cluster", |setting| {
-        mixed(setting, [Side::Ours, Side::Ours, Side::Theirs])
-    }),
-    ("one_of_ours_and_two_of_theirs_are_a_cluster", |setting| {
-        mixed(setting, [Side::Theirs, Side::Ours, Side::Theirs])
-    }),
+    test(
+        "their_client_keeps_its_session_when_our_leader_is_killed",
+        &[(Seam::ClusterClient, TheirsOnOurs)],
+        |setting| their_client_on_our_cluster(setting, (CONTENT, 10_000), 1),
+    ),
+    test(
+        "their_client_sends_100_000_messages_across_three_leader_kills",
+        &[(Seam::ClusterClient, TheirsOnOurs)],
+        |setting| their_client_on_our_cluster(setting, (SHORT, 100_000), 3),
+    ),
+    test(
+        "our_client_is_redirected_and_served_by_their_cluster",
+        &[(Seam::ClusterClient, OursOnTheirs)],
+        our_client_on_their_cluster,
+    ),
+    test(
+        "their_service_runs_on_our_module",
+        &[(Seam::Services, TheirsOnOurs), (Seam::Snapshots, TheirsOnOurs)],
+        |setting| parted(setting, Side::Ours),
+    ),
+    test(
+        "our_service_runs_on_their_module",
+        &[(Seam::Services, OursOnTheirs), (Seam::Snapshots, OursOnTheirs)],
+        |setting| parted(setting, Side::Theirs),
+    ),
 ];
 
 /// Messages of up to three frames.
-const CONTENT: Content = Content { seed: 41, minimum: 8, maximum: 3_000 };
-
-/// The tool by which genuine Aeron looks at a member, and speaks to it.
-const TOOL: &str = "io.aeron.cluster.ClusterTool";
+pub(crate) const CONTENT: Content = Content { seed: 41, minimum: 0, maximum: 3_000 };
+/// Messages of one frame.
+const SHORT: Content = Content { seed: 42, minimum: 0, maximum: 500 };
 
 /// Their client, with a driver of its own, of a cluster that it knows by these endpoints.
-fn their_client(setting: &Setting, endpoints: String, count: u64) -> Result<Peer, String> {
+fn their_client(
+    setting: &Setting,
+    endpoints: String,
+    (content, count): (Content, u64),
+    marks: usize,
+) -> Result<Peer, String> {
     let options = [
         ("dir", setting.work.join("client").display().to_string()),
         ("ingress", endpoints),
         ("count", count.to_string()),
-        ("seed", CONTENT.seed.to_string()),
-        ("min", CONTENT.minimum.to_string()),
-        ("max", CONTENT.maximum.to_string()),
-        ("deadline", "120".to_string()),
+        ("marks", marks.to_string()),
+        ("seed", content.seed.to_string()),
+        ("min", content.minimum.to_string()),
+        ("max", content.maximum.to_string()),
+        ("deadline", "240".to_string()),
     ];
     setting.java.start("cluster-client", &options)
 }
 
-fn their_client_on_our_cluster(setting: &Setting) -> Result<String, String> {
-    const COUNT: u64 = 10_000;
+/// The leader is killed so often while their client sends; whoever was killed comes back.
+fn their_client_on_our_cluster(
+    setting: &Setting,
+    (content, count): (Content, u64),
+    kills: usize,
+) -> Result<String, String> {
     let plan = Plan::new(&setting.work, 3);
     let mut nodes = plan.start_all(setting, &[Side::Ours; 3])?;
     let leader = members::leader(&nodes)?;
     // It knows a follower only, which must tell it where the leader is.
     let known = plan.endpoints([(leader + 1) % plan.count()]);
-    let mut client = their_client(setting, known, COUNT)?;
+    let mut client = their_client(setting, known, (content, count), kills)?;
     let session = client.expect("SESSION")?;
     if !session.ends_with(&format!("leader {leader}")) {
         return Err(format!("member {leader} leads, but the client has session {session}"));
     }
-    client.expect("HALFWAY")?;
-    nodes.remove(leader).kill()?;
-    let change = client.expect("NEW LEADER");
-    let change = change.map_err(|cause| format!("{cause}{}", members::states(&nodes)))?;
-    nodes.insert(leader, plan.start(setting, Side::Ours, leader, WHOLE)?);
+    let mut changes = Vec::new();
+    for mark in 1..=kills {
+        client.expect(&format!("MARK {mark} "))?;
+        let leader = members::leader(&nodes)?;
+        nodes.remove(leader).kill()?;
+        let change = client.expect("NEW LEADER");
+        changes.push(change.map_err(|cause| format!("{cause}{}", members::states(&nodes)))?);
+        nodes.insert(leader, plan.start(setting, Side::Ours, leader, WHOLE)?);
+        if members::leader(&nodes)? == leader {
+            return Err(format!("member {leader} leads again"));
+        }
+        client.say("go")?;
+    }
     let echoed = client.expect("ECHOED")?;
     client.expect("OK")?;
-    let (executed, position) = members::agree(&nodes, COUNT)?;
-    if members::leader(&nodes)? == leader {
-        return Err(format!("member {leader} leads again"));
+    let (executed, position) = members::agree(&nodes, count)?;
+    if u64::try_from(executed) != Ok(count) {
+        return Err(format!("{executed} were executed, not {count}"));
     }
     nodes.into_iter().try_for_each(Member::finish)?;
     Ok(format!(
-        "session {session}, killed, {change}; echoed {echoed}; all three executed {executed} \
-         to position {position}"
+        "session {session}, {kills} killed: {changes:?}; echoed {echoed}; all three executed \
+         {executed} to position {position}"
     ))
 }
 
@@ -103,13 +132,6 @@ fn our_client_on_their_cluster(setting: &Setting) -> Result<String, String> {
     ))
 }
 
-/// What their tool says to a command about a member.
-fn tool(setting: &Setting, member: &Member, command: &str) -> Result<String, String> {
-    let directory = member.cluster().display().to_string();
-    let words = std::iter::once(directory.as_str()).chain(command.split(' '));
-    setting.java.run(TOOL, &words.collect::<Vec<_>>())
-}
-
 /// Ends all parts of a member in order, as an operator would.
 fn end(setting: &Setting, parts: Vec<Member>) -> Result<(), String> {
     if let Some(node) = parts.first() {
@@ -128,7 +150,7 @@ fn serve(plan: &Plan, parts: &[Member], counts: [u64; 2]) -> Result<Session, Str
     echoed.map_err(|cause| format!("{cause}{}", members::states(parts)))?;
     let counter = |type_id| node.counter(type_id).and_then(|it| u64::try_from(it).ok());
     let expected = counts.map(Some);
-    let is_so = || [counter(member::EXECUTED), counter(member::RESTORED)] == expected;
+    let is_so = || [counter(echo::EXECUTED), counter(echo::RESTORED)] == expected;
     members::until(parts, &format!("executed, restored: {counts:?}"), is_so)?;
     Ok(session)
 }
@@ -165,116 +187,4 @@ fn parted(setting: &Setting, side: Side) -> Result<String, String> {
     serve(&plan, &parts, [5 * PARTED, PARTED])?.close();
     end(setting, parts)?;
     Ok(format!("{} echoes in 4 lives, each service restored {PARTED} of them", 5 * PARTED))
-}
-
-fn their_tools_on_our_member(setting: &Setting) -> Result<String, String> {
-    const COUNT: u64 = 50;
-    let plan = Plan::new(&setting.work, 1);
-    let nodes = plan.start_all(setting, &[Side::Ours])?;
-    members::leader(&nodes)?;
-    let node = nodes.first().ok_or("no member")?;
-    let mut session = Session::open(node, plan.endpoints([0]), CONTENT)?;
-    session.echo(COUNT, || Ok(()))?;
-    tool(setting, node, "snapshot")?;
-    let taken = || node.counter(counter::SNAPSHOTS) == Some(1) && node.is_in_service();
-    members::until(&nodes, "a snapshot is taken", taken)?;
-    let entries = recording_log(node)?;
-    let own = format!("pid={}", node.pid());
-    let authenticator = "authenticator='coracle_cluster::authentication::AcceptAll'";
-    let parts = ["Type: CONSENSUS_MODULE", "Type: CONTAINER", "memberId=0", &own, authenticator];
-    let terms: Vec<&str> = entries.iter().map(String::as_str).collect();
-    let endpoint = format!("ingressEndpoint='{}'", plan.endpoints([0]).replace("0=", ""));
-    let is_leading = ["leaderMemberId=0", "isLeader=true", &endpoint];
-    let snapshot =
-        ["Cluster Session: clusterSessionId=1 ", "Snapshot End: memberId=0 recordingId=2"];
-    let expected: [(&str, &[&str]); 6] = [
-        ("describe", &parts),
-        ("recording-log", &terms),
-        ("list-members", &is_leading),
-        ("is-leader", &[]),
-        ("errors", &["O distinct errors observed"]),
-        ("describe-latest-cm-snapshot", &snapshot),
-    ];
-    for (command, facts) in expected {
-        let said = tool(setting, node, command)?;
-        let lacking = facts.iter().find(|fact| !said.contains(**fact));
-        let has_errors = command == "errors" && said.contains("observations from");
-        if lacking.is_some() || has_errors {
-            return Err(format!("{command}: expected {lacking:?} in {said}"));
-        }
-    }
-    let read = tool(setting, node, "recording-log")?.matches("Entry{").count();
-    if read != entries.len() {
-        return Err(format!("they read {read} entries of our recording.log, not {entries:?}"));
-    }
-    session.close();
-    nodes.into_iter().try_for_each(Member::finish)?;
-    Ok(format!("{} commands, {read} entries of recording.log", expected.len()))
-}
-
-/// The entries of a member's recording.log, as we read them and they print them.
-fn recording_log(member: &Member) -> Result<Vec<String>, String> {
-    let log = RecordingLog::open(&OsFiles, &member.cluster()).map_err(|error| error.to_string())?;
-    let recording_id = log.recording_id().ok_or("the log has no recording")?.0;
-    let term = |it: &TermRecord| {
-        let (term, base) = (it.term.0, it.base.0);
-        format!("recordingId={recording_id}, leadershipTermId={term}, termBaseLogPosition={base}, ")
-    };
-    let snapshot = |it: &SnapshotEntry| {
-        let (term, position) = (it.term.0, it.position.0);
-        let SnapshotEntry { recording_id, timestamp, service_id, .. } = it;
-        format!(
-            "recordingId={}, leadershipTermId={term}, termBaseLogPosition=0, \
-             logPosition={position}, timestamp={timestamp}, serviceId={service_id}, type=SNAPSHOT, \
-             isValid=true",
-            recording_id.0
-        )
-    };
-    let terms = log.terms();
-    let snapshots = log.snapshots();
-    Ok(terms.iter().map(term).chain(snapshots.iter().map(snapshot)).collect())
-}
-
-/// Members of both sides elect a leader, serve, lose it and serve on; then it comes back. All have
-/// the same log.
-fn mixed(setting: &Setting, sides: [Side; 3]) -> Result<String, String> {
-    const COUNT: u64 = 1_000;
-    let plan = Plan::new(&setting.work, 3);
-    let mut nodes = plan.start_all(setting, &sides)?;
-    let leader = members::leader(&nodes)?;
-    let follower = (leader + 1) % plan.count();
-    let node = nodes.get(follower).ok_or("no such member")?;
-    let mut session = Session::open(node, plan.endpoints([follower]), CONTENT)?;
-    session.echo(COUNT, || Ok(()))?;
-    let mut killed = None;
-    let echoed = session.echo(COUNT, || {
-        let now = nodes.iter().position(Member::is_leader).ok_or("nobody leads")?;
-        killed = Some(now);
-        nodes.remove(now).kill()
-    });
-    echoed.map_err(|cause| format!("{cause}{}", members::states(&nodes)))?;
-    if killed != Some(leader) || session.leader_changes() == 0 {
-        return Err(format!("member {leader} led, {killed:?} was killed"));
-    }
-    members::agree(&nodes, 2 * COUNT)?;
-    let next = session.leader();
-    let side = *sides.get(leader).ok_or("no such member")?;
-    if side == Side::Theirs {
-        // Theirs takes the files of one that died only after its last sign of life is that old.
-        session.keep(Nanos::from_secs(11))?;
-    }
-    nodes.insert(leader, plan.start(setting, side, leader, WHOLE)?);
-    session.echo(COUNT, || Ok(()))?;
-    let (executed, position) = members::agree(&nodes, 3 * COUNT)?;
-    session.close();
-    nodes.into_iter().try_for_each(Member::finish)?;
-    let logs = (0..plan.count()).map(|id| log::read(&plan.home(id), position));
-    let logs = logs.collect::<Result<Vec<_>, _>>()?;
-    for id in 1..plan.count() {
-        log::compare(&logs[0], &logs[id]).map_err(|at| format!("logs of 0 and {id}: {at}"))?;
-    }
-    Ok(format!(
-        "{side:?} {leader} led and died, {next:?} after it; {executed} executed, logs equal to \
-         {position}"
-    ))
 }

@@ -1,5 +1,5 @@
-//! Messages that follow from a seed, so that each side can check every byte of the other. The same
-//! rule stands in `java/Content.java`.
+//! Messages that follow from a seed, so that each side can check every byte of the other: the first
+//! is the shortest, the second the longest. The same rule stands in `java/Content.java`.
 
 /// A sequence of messages.
 #[derive(Clone, Copy, Debug)]
@@ -17,11 +17,20 @@ impl Content {
         mix(self.seed ^ mix(index))
     }
 
+    fn length(&self, index: u64) -> u32 {
+        let span = u64::from(self.maximum - self.minimum) + 1;
+        let over = u32::try_from(self.key(index) % span).unwrap_or(0);
+        match index {
+            0 => self.minimum,
+            1 => self.maximum,
+            _ => self.minimum + over,
+        }
+    }
+
     /// Writes the message of this index into `target`, replacing what is there.
     pub(crate) fn write(&self, index: u64, target: &mut Vec<u8>) {
         let key = self.key(index);
-        let span = u64::from(self.maximum - self.minimum) + 1;
-        let length = usize::try_from(u64::from(self.minimum) + key % span).unwrap_or(usize::MAX);
+        let length = usize::try_from(self.length(index)).unwrap_or(usize::MAX);
         target.clear();
         for word in 0.. {
             if target.len() >= length {
@@ -33,7 +42,8 @@ impl Content {
     }
 }
 
-fn mix(word: u64) -> u64 {
+/// Makes each bit of a word depend on all of its bits.
+pub(crate) fn mix(word: u64) -> u64 {
     let mut z = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -87,6 +97,8 @@ mod tests {
         for index in 0..50 {
             content.write(index, &mut message);
             assert!((8..=100).contains(&message.len()));
+            assert!(index > 0 || message.len() == 8);
+            assert!(index != 1 || message.len() == 100);
             checker.check(&message).unwrap();
         }
         content.write(50, &mut message);

@@ -1,6 +1,6 @@
 //! Starts the genuine side: `java/Peer.java` on the genuine jar, one role a process.
 
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Lines, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -16,6 +16,14 @@ const OPENS: [&str; 4] = [
     "java.base/java.util.zip=ALL-UNNAMED",
 ];
 
+/// Why nothing can be tested.
+pub(crate) enum Unready {
+    /// What this machine has not: the tests are skipped.
+    Lacking(String),
+    /// What is wrong with the tests themselves.
+    Broken(String),
+}
+
 /// What runs genuine Aeron on this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Java {
@@ -27,24 +35,12 @@ impl Java {
     /// Finds or fetches the jar and compiles the peers into `work`.
     ///
     /// # Errors
-    /// What this machine lacks, for the run's output: the tests are skipped then.
-    pub(crate) fn prepare(work: &Path) -> Result<Self, String> {
-        run("java", &["-version"])?;
-        run("javac", &["-version"])?;
-        let home = std::env::var("HOME").map_err(|_| "no home directory".to_string())?;
-        let jar = PathBuf::from(home)
-            .join(format!(".m2/repository/io/aeron/aeron-all/{VERSION}/aeron-all-{VERSION}.jar"));
-        if !jar.exists() {
-            let artifact = format!("-Dartifact=io.aeron:aeron-all:{VERSION}");
-            run("mvn", &["-q", "dependency:get", &artifact])?;
-        }
+    /// What this machine lacks, or that a peer does not compile.
+    pub(crate) fn prepare(work: &Path) -> Result<Self, Unready> {
+        let jar = find_jar().map_err(Unready::Lacking)?;
         let classes = work.join("classes");
-        std::fs::create_dir_all(&classes).map_err(|error| error.to_string())?;
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("java");
-        let mut arguments = vec!["-d".into(), show(&classes), "-cp".into(), show(&jar)];
-        let listed = std::fs::read_dir(&sources).map_err(|error| error.to_string())?;
-        arguments.extend(listed.flatten().map(|entry| show(&entry.path())));
-        run("javac", &arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
+        compile(&sources, &classes, &jar).map_err(Unready::Broken)?;
         Ok(Self { class_path: format!("{}:{}", show(&jar), show(&classes)) })
     }
 
@@ -53,8 +49,21 @@ impl Java {
     /// # Errors
     /// It could not be run, or failed; with all that it printed.
     pub(crate) fn run(&self, class: &str, arguments: &[&str]) -> Result<String, String> {
+        self.run_with(&[], class, arguments)
+    }
+
+    /// The same with properties of the system (`-Dname=value`).
+    ///
+    /// # Errors
+    /// It could not be run, or failed; with all that it printed.
+    pub(crate) fn run_with(
+        &self,
+        properties: &[&str],
+        class: &str,
+        arguments: &[&str],
+    ) -> Result<String, String> {
         let own = ["-cp", &self.class_path, class];
-        run("java", &[OPENS.as_slice(), &own, arguments].concat())
+        run("java", &[OPENS.as_slice(), properties, &own, arguments].concat())
     }
 
     /// Starts a role of `Peer` with its options.
@@ -111,6 +120,15 @@ impl Peer {
         Err(format!("java {}: no line {beginning:?}; it said:\n  {seen}", self.role))
     }
 
+    /// Says a line to it.
+    ///
+    /// # Errors
+    /// It does not listen.
+    pub(crate) fn say(&mut self, line: &str) -> Result<(), String> {
+        let input = self.input.as_mut().ok_or("it listens no more")?;
+        writeln!(input, "{line}").and_then(|()| input.flush()).map_err(|error| error.to_string())
+    }
+
     /// Its process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
@@ -143,20 +161,69 @@ impl Drop for Peer {
     }
 }
 
+/// The genuine jar, from the local repository or the registry, and a Java to use it with.
+fn find_jar() -> Result<PathBuf, String> {
+    run("java", &["-version"])?;
+    run("javac", &["-version"])?;
+    let home = std::env::var("HOME").map_err(|_| "no home directory".to_string())?;
+    let jar = PathBuf::from(home)
+        .join(format!(".m2/repository/io/aeron/aeron-all/{VERSION}/aeron-all-{VERSION}.jar"));
+    if !jar.exists() {
+        let artifact = format!("-Dartifact=io.aeron:aeron-all:{VERSION}");
+        run("mvn", &["-q", "dependency:get", &artifact])?;
+    }
+    Ok(jar)
+}
+
+/// Compiles all sources of a directory.
+fn compile(sources: &Path, classes: &Path, jar: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(classes).map_err(|error| error.to_string())?;
+    let listed = std::fs::read_dir(sources).map_err(|error| error.to_string())?;
+    let mut arguments = vec!["-d".into(), show(classes), "-cp".into(), show(jar)];
+    arguments.extend(listed.flatten().map(|entry| show(&entry.path())));
+    run("javac", &arguments.iter().map(String::as_str).collect::<Vec<_>>()).map(drop)
+}
+
 fn show(path: &Path) -> String {
     path.display().to_string()
 }
 
+/// Runs a program to its end; whatever it asks, the answer is yes.
 fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{program}: {error}"))?;
+    let failed = |error: std::io::Error| format!("{program}: {error}");
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(failed)?;
+    if let Some(mut input) = child.stdin.take() {
+        // It need not ask anything.
+        let _ = input.write_all(b"y\ny\n");
+    }
+    let output = child.wait_with_output().map_err(failed)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(text);
     }
     let errors = String::from_utf8_lossy(&output.stderr);
     Err(format!("{program} {}: {}\n{text}{errors}", arguments.join(" "), output.status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_does_not_compile_is_no_lack_of_this_machine() {
+        if run("javac", &["-version"]).is_err() {
+            return;
+        }
+        let work = std::env::temp_dir().join(format!("coracle-java-{}", std::process::id()));
+        let (sources, classes) = (work.join("sources"), work.join("classes"));
+        std::fs::create_dir_all(&sources).unwrap();
+        std::fs::write(sources.join("Right.java"), "final class Right {}").unwrap();
+        assert_eq!(compile(&sources, &classes, Path::new("no.jar")), Ok(()));
+        std::fs::write(sources.join("Wrong.java"), "final class Wrong { int }").unwrap();
+        let cause = compile(&sources, &classes, Path::new("no.jar")).unwrap_err();
+        assert!(cause.contains("Wrong.java:1"), "{cause}");
+        std::fs::remove_dir_all(&work).unwrap();
+    }
 }

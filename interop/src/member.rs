@@ -8,16 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use coracle::cluster::authentication::AcceptAll;
-use coracle::cluster_service::cluster::GaugeId;
-use coracle::cluster_service::{
-    Cluster, ClusterSessionId, ClusteredService, Container, SnapshotWriter, Step,
-};
+use coracle::cluster_service::Container;
 use coracle::runtime::agent::Together;
 use coracle::runtime::idle::IdleStrategy;
 use coracle::runtime::{Agent, Halt, Nanos, Now, Ports, Work};
 use coracle::{archive, archive_client, client, cluster, cluster_service, driver, os};
 
-use crate::content::{Checker, Content};
+use crate::echo::Echo;
 
 /// The first argument of a process that has this role.
 pub(crate) const ARGUMENT: &str = "--member";
@@ -170,77 +167,5 @@ impl Options {
             }
             _ => Err("unknown".to_string()),
         }
-    }
-}
-
-/// Type of the gauge that says how many messages the service has executed.
-pub(crate) const EXECUTED: i32 = 1_200;
-/// Type of the gauge that says how many of them its snapshot told it.
-pub(crate) const RESTORED: i32 = 1_201;
-
-/// What a snapshot has behind the count: messages of up to three frames. `java/EchoService.java`
-/// has the same.
-const BALLAST: Content = Content { seed: 31, minimum: 8, maximum: 4_000 };
-const BALLAST_COUNT: u64 = 32;
-
-/// Sends back what comes, and counts it. Its snapshot is the count, then ballast that is checked.
-#[derive(Default)]
-struct Echo {
-    executed: i64,
-    restored: Option<Checker>,
-    gauge: Option<GaugeId>,
-}
-
-impl ClusteredService for Echo {
-    fn on_snapshot(&mut self, cluster: &mut Cluster<'_>, message: &[u8]) {
-        if let Some(checker) = &mut self.restored {
-            if let Err(cause) = checker.check(message) {
-                cluster.fail(cause);
-            }
-            return;
-        }
-        self.restored = Some(Checker::new(BALLAST));
-        match message.try_into() {
-            Ok(count) => self.executed = i64::from_le_bytes(count),
-            Err(_) => cluster.fail("the snapshot does not begin with a count"),
-        }
-    }
-
-    fn on_start(&mut self, cluster: &mut Cluster<'_>) {
-        if let Some(checker) = &self.restored
-            && checker.count != BALLAST_COUNT
-        {
-            cluster.fail(format!("the snapshot has {} messages behind its count", checker.count));
-        }
-        let restored = cluster.add_gauge(RESTORED, "interop: restored");
-        cluster.set_gauge(restored, self.executed);
-        let executed = cluster.add_gauge(EXECUTED, "interop: executed");
-        cluster.set_gauge(executed, self.executed);
-        self.gauge = Some(executed);
-    }
-
-    fn on_session_message(
-        &mut self,
-        cluster: &mut Cluster<'_>,
-        session: Option<ClusterSessionId>,
-        message: &[u8],
-    ) {
-        let Some(session) = session else { return };
-        self.executed += 1;
-        // The clients of these tests have less on its way than their channels hold.
-        let _ = cluster.send(session, message);
-        if let Some(gauge) = self.gauge {
-            cluster.set_gauge(gauge, self.executed);
-        }
-    }
-
-    fn take_snapshot(&mut self, _: &mut Cluster<'_>, writer: &mut SnapshotWriter<'_>) -> Step {
-        writer.write(&self.executed.to_le_bytes());
-        let mut message = Vec::new();
-        for index in 0..BALLAST_COUNT {
-            BALLAST.write(index, &mut message);
-            writer.write(&message);
-        }
-        Step::Done
     }
 }

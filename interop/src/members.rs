@@ -4,16 +4,16 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use coracle::cluster::config::Config;
 use coracle::directory::DriverDirectory;
 use coracle::memory::counters::CounterRecord;
 use coracle::os;
 use coracle::wire::counters::state::ALLOCATED;
 
-use crate::Setting;
 use crate::java::Peer;
-use crate::member;
 use crate::ours::Deadline;
 use crate::transport::port;
+use crate::{Setting, echo, member};
 
 /// Types of counters that tell the state of a member.
 pub(crate) mod counter {
@@ -107,6 +107,19 @@ impl Plan {
         self.work.join(format!("aeron{id}"))
     }
 
+    /// What a module of ours in a member's place is told.
+    ///
+    /// # Errors
+    /// It cannot be.
+    pub(crate) fn config(&self, id: usize) -> Result<Config, String> {
+        let mut config = Config::default();
+        config.channels.replication_channel = "aeron:udp?endpoint=127.0.0.1:0".to_string();
+        for (name, value) in self.options(id, "").iter().filter(|it| it.0.starts_with("aeron.")) {
+            config.set(name, value).map_err(|error| error.to_string())?;
+        }
+        Ok(config)
+    }
+
     fn options(&self, id: usize, parts: &str) -> Vec<(&'static str, String)> {
         let mut options = vec![
             ("parts", parts.to_string()),
@@ -152,7 +165,7 @@ impl Plan {
         let process = match side {
             Side::Ours => Process::Ours(start_ours(&options)?),
             Side::Theirs => {
-                options.push(("deadline", "150".to_string()));
+                options.push(("deadline", "400".to_string()));
                 Process::Theirs(setting.java.start("node", &options)?)
             }
         };
@@ -204,6 +217,11 @@ impl Member {
     /// The directory of its driver.
     pub(crate) fn aeron(&self) -> &Path {
         &self.aeron
+    }
+
+    /// The directory of the node.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
     }
 
     /// The directory of its files.
@@ -282,6 +300,22 @@ impl Member {
         Ok(())
     }
 
+    /// Waits until its module has ended because the cluster was shut down, and ends the rest.
+    ///
+    /// # Errors
+    /// It still runs after a while, or did not end well.
+    pub(crate) fn terminated(mut self) -> Result<(), String> {
+        if let Process::Theirs(peer) = &mut self.process {
+            peer.expect("REMARK module: terminated")?;
+            return self.finish();
+        }
+        let deadline = Deadline::new();
+        while self.check().is_ok() {
+            deadline.pause(&format!("member {} ends", self.id))?;
+        }
+        self.finish()
+    }
+
     /// Ends it in order.
     ///
     /// # Errors
@@ -341,8 +375,9 @@ pub(crate) fn states<'a>(members: impl IntoIterator<Item = &'a Member>) -> Strin
             ("election", counter::ELECTION),
             ("commit", counter::COMMIT),
             ("snapshots", counter::SNAPSHOTS),
-            ("executed", member::EXECUTED),
-            ("restored", member::RESTORED),
+            ("executed", echo::EXECUTED),
+            ("hash", echo::HASH),
+            ("restored", echo::RESTORED),
         ] {
             text += &format!(" {name} {:?}", member.counter(type_id));
         }
@@ -364,20 +399,23 @@ pub(crate) fn leader(members: &[Member]) -> Result<usize, String> {
 }
 
 /// Waits until all have executed this many messages at least, and the same, and stand at the same
-/// position; returns how many, and where.
+/// position with the same hash; returns how many, and where.
 ///
 /// # Errors
 /// It takes too long, or one ended.
 pub(crate) fn agree(members: &[Member], least: u64) -> Result<(i64, i64), String> {
     let least = i64::try_from(least).map_err(|error| error.to_string())?;
+    // The hash is that of everything executed, whoever executed it.
     let of = |member: &Member| {
-        Some((member.counter(member::EXECUTED)?, member.counter(counter::COMMIT)?))
+        let hash = member.counter(echo::HASH)?;
+        Some((member.counter(echo::EXECUTED)?, member.counter(counter::COMMIT)?, hash))
     };
     let mut agreed = None;
     until(members, "all stand where the others do", || {
         let mut all = members.iter().map(of);
-        agreed = all.next().flatten().filter(|&(executed, _)| executed >= least);
+        agreed = all.next().flatten().filter(|it| it.0 >= least);
         agreed.is_some() && all.all(|it| it == agreed) && members.iter().all(Member::is_in_service)
     })?;
-    agreed.ok_or_else(|| "they do not agree".to_string())
+    let (executed, position, _) = agreed.ok_or("they do not agree")?;
+    Ok((executed, position))
 }

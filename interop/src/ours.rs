@@ -93,6 +93,19 @@ impl Publisher {
         .map_err(|error| error.to_string())
     }
 
+    /// Sends to one more destination.
+    ///
+    /// # Errors
+    /// The driver refused.
+    pub(crate) fn add_destination(&self, channel: &str) -> Result<(), String> {
+        match self {
+            Self::Concurrent(publication) => publication.add_destination(channel),
+            Self::Exclusive(publication) => publication.add_destination(channel),
+        }
+        .wait()
+        .map_err(|error| error.to_string())
+    }
+
     /// Offers one message; whether it went out.
     ///
     /// # Errors
@@ -108,6 +121,14 @@ impl Publisher {
                 Ok(false)
             }
             Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Its session.
+    pub(crate) fn session_id(&self) -> SessionId {
+        match self {
+            Self::Concurrent(publication) => publication.session_id(),
+            Self::Exclusive(publication) => publication.session_id(),
         }
     }
 
@@ -128,11 +149,24 @@ impl Publisher {
         &mut self,
         content: Content,
         count: u64,
+        between: impl FnMut() -> Result<(), String>,
+    ) -> Result<(), String> {
+        self.offer_these(content, 0..count, between)
+    }
+
+    /// Offers these messages of all; `between` is called whenever one is refused.
+    ///
+    /// # Errors
+    /// One never will go out, or not in time; or whatever `between` says.
+    pub(crate) fn offer_these(
+        &mut self,
+        content: Content,
+        these: std::ops::Range<u64>,
         mut between: impl FnMut() -> Result<(), String>,
     ) -> Result<(), String> {
         let deadline = Deadline::new();
         let mut message = Vec::new();
-        for index in 0..count {
+        for index in these {
             content.write(index, &mut message);
             while !self.offer(&message)? {
                 between()?;
@@ -148,6 +182,10 @@ pub(crate) struct Verifier {
     subscription: Subscription,
     assembler: FragmentAssembler,
     checker: Checker,
+    /// How long to rest after a few fragments.
+    pause: Option<Nanos>,
+    /// Where the stream stands after what has come.
+    position: Option<Position>,
 }
 
 impl Verifier {
@@ -172,7 +210,29 @@ impl Verifier {
         let subscription = client.add_subscription(channel, stream).wait();
         let subscription = subscription.map_err(|error| error.to_string())?;
         let (assembler, checker) = (FragmentAssembler::new(), Checker::new(content));
-        Ok(Self { subscription, assembler, checker })
+        Ok(Self { subscription, assembler, checker, pause: None, position: None })
+    }
+
+    /// Expects the messages from this one on.
+    pub(crate) fn beginning_with(mut self, first: u64) -> Self {
+        self.checker.count = first;
+        self
+    }
+
+    /// Rests so long after each few fragments.
+    pub(crate) fn slowed(mut self, pause: Option<Nanos>) -> Self {
+        self.pause = pause;
+        self
+    }
+
+    /// Where the stream stands after what has come, if anything has.
+    pub(crate) const fn position(&self) -> Option<Position> {
+        self.position
+    }
+
+    /// How many messages have come.
+    pub(crate) fn count(&self) -> u64 {
+        self.checker.count
     }
 
     /// Checks what has come.
@@ -180,15 +240,20 @@ impl Verifier {
     /// # Errors
     /// A message is wrong.
     pub(crate) fn poll(&mut self) -> Result<usize, String> {
-        let Self { subscription, assembler, checker } = self;
+        let Self { subscription, assembler, checker, pause, position } = self;
         let mut result = Ok(());
-        let fragments = subscription.poll(64, |fragment| {
+        let limit = if pause.is_some() { 4 } else { 64 };
+        let fragments = subscription.poll(limit, |fragment| {
+            *position = Some(fragment.position());
             assembler.on_fragment(fragment, |message| {
                 if result.is_ok() {
                     result = checker.check(message.payload());
                 }
             });
         });
+        if let Some(pause) = *pause {
+            os::thread::sleep(pause);
+        }
         result.map(|()| fragments)
     }
 

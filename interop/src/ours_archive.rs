@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use coracle::archive::checksum::Checksum;
-use coracle::archive::{self, AllowAll};
+use coracle::archive::{self, AllowAll, Authenticator};
 use coracle::archive_client::{
-    self, ArchiveClient, FromAnswer, NoCredentials, Recording, ReplayLength, ReplayParameters,
-    Request,
+    self, ArchiveClient, Credentials, FromAnswer, NoCredentials, Recording, RecordingSignal,
+    ReplayLength, ReplayParameters, Request, RequestError,
 };
 use coracle::os::thread::AgentThread;
 use coracle::prelude::*;
@@ -32,6 +32,19 @@ impl Node {
     /// # Errors
     /// One of them could not.
     pub(crate) fn start(aeron: &Path, archive: &Path, control: &str) -> Result<Self, String> {
+        Self::start_guarded(aeron, archive, control, Box::new(AllowAll))
+    }
+
+    /// The same with somebody at the door.
+    ///
+    /// # Errors
+    /// One of them could not.
+    pub(crate) fn start_guarded(
+        aeron: &Path,
+        archive: &Path,
+        control: &str,
+        guard: Box<dyn Authenticator>,
+    ) -> Result<Self, String> {
         let driver = ours::start_driver(aeron, 0.0)?;
         let mut config = archive::Config::default();
         config.storage.directory = archive.to_path_buf();
@@ -42,7 +55,7 @@ impl Node {
         config.control.replication_channel = "aeron:udp?endpoint=127.0.0.1:0".to_string();
         let ports = os::ports(Some(8)).map_err(|error| error.to_string())?;
         let aeron = client::Config { directory: aeron.to_path_buf(), ..Default::default() };
-        let archive = archive::launch(config, aeron, Box::new(AllowAll), &ports, os::clock::now())
+        let archive = archive::launch(config, aeron, guard, &ports, os::clock::now())
             .map_err(|error| error.to_string())?;
         let archive = AgentThread::spawn(Box::new(archive), IdleStrategy::BACKOFF, ports.network)
             .map_err(|error| error.to_string())?;
@@ -69,8 +82,12 @@ impl Node {
 
 /// Our client of an archive.
 pub(crate) struct Session {
-    archive: ArchiveClient,
-    client: Client,
+    /// To be asked.
+    pub(crate) archive: ArchiveClient,
+    /// By which it publishes and subscribes.
+    pub(crate) client: Client,
+    /// What was signalled, and of which recording, and not yet waited for.
+    signals: Vec<(RecordingSignal, i64)>,
 }
 
 impl Session {
@@ -79,6 +96,18 @@ impl Session {
     /// # Errors
     /// It could not.
     pub(crate) fn connect(aeron: &Path, control: &str) -> Result<Self, String> {
+        Self::connect_as(aeron, control, Box::new(NoCredentials))
+    }
+
+    /// The same with a word of who it is.
+    ///
+    /// # Errors
+    /// It could not, or is not known.
+    pub(crate) fn connect_as(
+        aeron: &Path,
+        control: &str,
+        credentials: Box<dyn Credentials>,
+    ) -> Result<Self, String> {
         let client = ours::connect(aeron)?;
         let response_channel = match control {
             "aeron:ipc" => control.to_string(),
@@ -90,30 +119,78 @@ impl Session {
             ..Default::default()
         };
         let now = os::clock::now();
-        let connecting = ArchiveClient::connect(config, Box::new(NoCredentials), &client, now);
+        let connecting = ArchiveClient::connect(config, credentials, &client, now);
         let mut connecting = connecting.map_err(|error| error.to_string())?;
         let deadline = Deadline::new();
         loop {
             let polled = connecting.poll(os::clock::now()).map_err(|error| error.to_string())?;
             if let Some(archive) = polled {
-                return Ok(Self { archive, client });
+                return Ok(Self { archive, client, signals: Vec::new() });
             }
             deadline.pause("connecting to the archive")?;
         }
     }
 
-    fn poll(&mut self) -> Result<(), String> {
-        self.archive.poll(os::clock::now()).map(drop).map_err(|error| error.to_string())
+    /// Steps the client of the archive.
+    ///
+    /// # Errors
+    /// The archive has gone.
+    pub(crate) fn poll(&mut self) -> Result<(), String> {
+        let polled = self.archive.poll(os::clock::now());
+        while let Some(event) = self.archive.next_signal() {
+            self.signals.push((event.signal, event.recording_id));
+        }
+        polled.map(drop).map_err(|error| error.to_string())
     }
 
-    fn wait<T: FromAnswer>(&mut self, request: Request<T>) -> Result<T, String> {
+    /// Waits for an answer, which may be a refusal.
+    ///
+    /// # Errors
+    /// None comes.
+    pub(crate) fn answer<T: FromAnswer>(
+        &mut self,
+        request: Request<T>,
+    ) -> Result<Result<T, RequestError>, String> {
         let deadline = Deadline::new();
         loop {
             self.poll()?;
             if let Some(answer) = self.archive.take(request) {
-                return answer.map_err(|error| error.to_string());
+                return Ok(answer);
             }
             deadline.pause("answer of the archive")?;
+        }
+    }
+
+    /// Waits for what was asked for.
+    ///
+    /// # Errors
+    /// It is refused, or no answer comes.
+    pub(crate) fn wait<T: FromAnswer>(&mut self, request: Request<T>) -> Result<T, String> {
+        self.answer(request)?.map_err(|error| error.to_string())
+    }
+
+    /// Waits for a signal; returns of which recording it is.
+    ///
+    /// # Errors
+    /// It does not come, or something fails meanwhile.
+    pub(crate) fn signal(
+        &mut self,
+        wanted: RecordingSignal,
+        recording: Option<i64>,
+    ) -> Result<i64, String> {
+        let deadline = Deadline::new();
+        loop {
+            self.poll()?;
+            let is_it = |&(signal, id): &(RecordingSignal, i64)| {
+                signal == wanted && recording.is_none_or(|recording| recording == id)
+            };
+            if let Some(at) = self.signals.iter().position(is_it) {
+                return Ok(self.signals.remove(at).1);
+            }
+            if let Some((_, failure)) = self.archive.next_failure() {
+                return Err(failure.to_string());
+            }
+            deadline.pause(&format!("{wanted:?} of {recording:?} beside {:?}", self.signals))?;
         }
     }
 
@@ -129,7 +206,7 @@ impl Session {
         let local = archive_client::SourceLocation::Local;
         let started = self.archive.start_recording(channel, STREAM, local, false);
         let subscription = self.wait(started)?;
-        let Self { archive, client } = self;
+        let Self { archive, client, .. } = self;
         let mut publisher = Publisher::add(client, channel, true)?;
         publisher.offer_all(content, count, || {
             // The session is kept alive meanwhile.
@@ -183,5 +260,34 @@ impl Session {
         let asked = self.archive.replay(recording, channel, REPLAY_STREAM, &parameters);
         self.wait(asked)?;
         verifier.expect(count)
+    }
+
+    /// Replays all of a recording within this host; it must be messages from one on. Returns up to
+    /// which.
+    ///
+    /// # Errors
+    /// The archive refused, or what came is not `content`.
+    pub(crate) fn verify(
+        &mut self,
+        recording: i64,
+        (content, first): (Content, u64),
+    ) -> Result<u64, String> {
+        const CHANNEL: &str = "aeron:ipc";
+        let asked = self.archive.stop_position(recording);
+        let stop = self.wait(asked)?;
+        let verifier = Verifier::add_on(&self.client, CHANNEL, REPLAY_STREAM, content)?;
+        let mut verifier = verifier.beginning_with(first);
+        let parameters =
+            ReplayParameters { length: ReplayLength::UntilNow, ..ReplayParameters::default() };
+        let asked = self.archive.replay(recording, CHANNEL, REPLAY_STREAM, &parameters);
+        self.wait(asked)?;
+        let deadline = Deadline::new();
+        while verifier.position() != stop {
+            self.poll()?;
+            if verifier.poll()? == 0 {
+                deadline.pause(&format!("came to {:?} of {stop:?}", verifier.position()))?;
+            }
+        }
+        Ok(verifier.count())
     }
 }

@@ -1,10 +1,12 @@
 //! Our client of a cluster.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use coracle::cluster_client::{self, ClusterClient, EgressEvent, NoCredentials, OfferError};
 use coracle::os;
 use coracle::prelude::*;
+use coracle::runtime::Nanos;
 
 use crate::content::Content;
 use crate::members::Member;
@@ -12,6 +14,9 @@ use crate::ours::{self, Deadline};
 
 /// Most messages on their way.
 const WINDOW: usize = 100;
+
+/// How long to wait for an echo before everything is sent again.
+const PATIENCE: Nanos = Nanos::from_secs(2);
 
 /// A session of ours, over the driver of a member.
 pub(crate) struct Session {
@@ -21,6 +26,7 @@ pub(crate) struct Session {
     next: u64,
     unacknowledged: BTreeSet<u64>,
     leader_changes: u64,
+    sent_again: u64,
 }
 
 impl Session {
@@ -33,7 +39,19 @@ impl Session {
         endpoints: String,
         content: Content,
     ) -> Result<Self, String> {
-        let client = ours::connect(member.aeron())?;
+        Self::open_by(member.aeron(), endpoints, content)
+    }
+
+    /// The same over any driver of this host.
+    ///
+    /// # Errors
+    /// It does not open.
+    pub(crate) fn open_by(
+        aeron: &Path,
+        endpoints: String,
+        content: Content,
+    ) -> Result<Self, String> {
+        let client = ours::connect(aeron)?;
         let config = cluster_client::Config {
             ingress_endpoints: endpoints,
             egress_channel: "aeron:udp?endpoint=127.0.0.1:0".to_string(),
@@ -49,6 +67,7 @@ impl Session {
             next: 0,
             unacknowledged: BTreeSet::new(),
             leader_changes: 0,
+            sent_again: 0,
         };
         let deadline = Deadline::new();
         while !session.cluster.is_connected() {
@@ -68,6 +87,11 @@ impl Session {
         self.leader_changes
     }
 
+    /// How many messages it sent again.
+    pub(crate) const fn sent_again(&self) -> u64 {
+        self.sent_again
+    }
+
     /// Sends this many more numbered messages and takes their echoes. `at_half` is called once half
     /// of them are sent.
     ///
@@ -81,12 +105,14 @@ impl Session {
         let mut at_half = Some(at_half);
         let (begin, end) = (self.next, self.next + count);
         let mut deadline = Deadline::new();
+        let mut patience = os::clock::now().mono + PATIENCE;
         while self.next < end || !self.unacknowledged.is_empty() {
             let before = self.unacknowledged.len();
             let changes = self.leader_changes;
             self.step()?;
-            if self.leader_changes != changes {
+            if self.leader_changes != changes || os::clock::now().mono > patience {
                 self.send_again()?;
+                patience = os::clock::now().mono + PATIENCE;
             }
             while self.next < end && self.unacknowledged.len() < WINDOW && self.offer(self.next)? {
                 self.unacknowledged.insert(self.next);
@@ -101,6 +127,7 @@ impl Session {
                 deadline.pause("echoes")?;
             } else {
                 deadline = Deadline::new();
+                patience = os::clock::now().mono + PATIENCE;
             }
         }
         Ok(())
@@ -110,11 +137,11 @@ impl Session {
     ///
     /// # Errors
     /// It ends.
-    pub(crate) fn keep(&mut self, span: coracle::runtime::Nanos) -> Result<(), String> {
+    pub(crate) fn keep(&mut self, span: Nanos) -> Result<(), String> {
         let end = os::clock::now().mono + span;
         while os::clock::now().mono < end {
             self.step()?;
-            os::thread::sleep(coracle::runtime::Nanos::from_millis(1));
+            os::thread::sleep(Nanos::from_millis(1));
         }
         Ok(())
     }
@@ -127,6 +154,7 @@ impl Session {
     /// A leader that went may have taken them with it.
     fn send_again(&mut self) -> Result<(), String> {
         for number in self.unacknowledged.clone() {
+            self.sent_again += 1;
             let deadline = Deadline::new();
             while self.unacknowledged.contains(&number) && !self.offer(number)? {
                 self.step()?;

@@ -11,28 +11,45 @@ use coracle::wire::counters::SystemCounter;
 use crate::content::Content;
 use crate::java::Peer;
 use crate::ours::{self, Publisher, STREAM, Verifier};
-use crate::{Setting, Test};
+use crate::table::{OursOnTheirs, Seam, TheirsOnOurs};
+use crate::{Setting, Test, test};
 
 /// The tests of this seam.
 pub(crate) const TESTS: &[Test] = &[
-    ("our_client_on_their_driver_over_ipc", |setting| our_clients(setting, &Channel::Ipc)),
-    ("our_client_on_their_driver_over_udp", |setting| our_clients(setting, &Channel::udp())),
-    ("our_client_hears_theirs_on_their_driver", our_client_hears_theirs),
-    ("their_client_hears_ours_on_their_driver", their_client_hears_ours),
-    ("their_clients_on_our_driver_over_ipc", |setting| their_clients(setting, &Channel::Ipc)),
-    ("their_clients_on_our_driver_over_udp", |setting| their_clients(setting, &Channel::udp())),
-    ("our_driver_sends_to_theirs", |setting| we_send(setting, 0.0)),
-    ("their_driver_sends_to_ours", |setting| they_send(setting, 0.0)),
-    ("our_driver_sends_to_theirs_with_loss", |setting| we_send(setting, 0.05)),
-    ("their_driver_sends_to_ours_with_loss", |setting| they_send(setting, 0.05)),
-    ("their_tool_reads_our_counters", their_tool_reads_our_counters),
-    ("our_tools_read_their_directory", our_tools_read_their_directory),
+    test("our_client_on_their_driver_over_ipc", &[(Seam::Ipc, OursOnTheirs)], |setting| {
+        our_clients(setting, &Channel::Ipc)
+    }),
+    test("our_client_on_their_driver_over_udp", &[(Seam::Udp, OursOnTheirs)], |setting| {
+        our_clients(setting, &Channel::udp())
+    }),
+    test("our_client_hears_theirs_on_their_driver", &[(Seam::Ipc, OursOnTheirs)], |setting| {
+        our_client_hears_theirs(setting)
+    }),
+    test("their_client_hears_ours_on_their_driver", &[(Seam::Ipc, OursOnTheirs)], |setting| {
+        their_client_hears_ours(setting)
+    }),
+    test("their_clients_on_our_driver_over_ipc", &[(Seam::Ipc, TheirsOnOurs)], |setting| {
+        their_clients(setting, &Channel::Ipc)
+    }),
+    test("their_clients_on_our_driver_over_udp", &[(Seam::Udp, TheirsOnOurs)], |setting| {
+        their_clients(setting, &Channel::udp())
+    }),
+    test(
+        "their_tool_reads_our_counters",
+        &[(Seam::DriverTools, TheirsOnOurs)],
+        their_tool_reads_our_counters,
+    ),
+    test(
+        "our_tools_read_their_directory",
+        &[(Seam::DriverTools, OursOnTheirs)],
+        our_tools_read_their_directory,
+    ),
 ];
 
 /// Messages that go in one frame each.
-const WHOLE: Content = Content { seed: 11, minimum: 8, maximum: 1300 };
+const WHOLE: Content = Content { seed: 11, minimum: 0, maximum: 1300 };
 /// Messages of up to fifteen frames.
-const FRAGMENTED: Content = Content { seed: 12, minimum: 8, maximum: 20_000 };
+pub(crate) const FRAGMENTED: Content = Content { seed: 12, minimum: 0, maximum: 20_000 };
 const COUNT: u64 = 2_000;
 
 /// A port that no other test has, and nobody else now.
@@ -71,7 +88,7 @@ impl Channel {
     }
 }
 
-fn their_driver(setting: &Setting) -> Result<(Peer, PathBuf), String> {
+pub(crate) fn their_driver(setting: &Setting) -> Result<(Peer, PathBuf), String> {
     let directory = setting.work.join("theirs");
     let options = [("dir", directory.display().to_string()), ("deadline", "120".to_string())];
     let mut peer = setting.java.start("driver", &options)?;
@@ -79,23 +96,34 @@ fn their_driver(setting: &Setting) -> Result<(Peer, PathBuf), String> {
     Ok((peer, directory))
 }
 
-fn their_client(
+pub(crate) fn their_client(
     setting: &Setting,
     role: &str,
     directory: &Path,
     channel: &Channel,
     (content, count, exclusive): (Content, u64, bool),
 ) -> Result<Peer, String> {
-    let options = [
+    let more = [("channel", channel.text()), ("exclusive", exclusive.to_string())];
+    start_client(setting, role, directory, (content, count), &more)
+}
+
+/// A genuine client that has been told these too.
+pub(crate) fn start_client(
+    setting: &Setting,
+    role: &str,
+    directory: &Path,
+    (content, count): (Content, u64),
+    more: &[(&'static str, String)],
+) -> Result<Peer, String> {
+    let mut options = vec![
         ("dir", directory.display().to_string()),
-        ("channel", channel.text()),
         ("stream", STREAM.0.to_string()),
         ("seed", content.seed.to_string()),
         ("min", content.minimum.to_string()),
         ("max", content.maximum.to_string()),
         ("count", count.to_string()),
-        ("exclusive", exclusive.to_string()),
     ];
+    options.extend_from_slice(more);
     let mut peer = setting.java.start(role, &options)?;
     peer.expect("READY")?;
     Ok(peer)
@@ -167,58 +195,13 @@ fn their_clients(setting: &Setting, channel: &Channel) -> Result<String, String>
     Ok(format!("2 times {COUNT} messages, {errors}"))
 }
 
-fn we_send(setting: &Setting, loss: f64) -> Result<String, String> {
-    let (theirs, their_directory) = their_driver(setting)?;
-    let ours = ours::start_driver(&setting.work.join("ours"), loss)?;
-    let channel = Channel::udp();
-    let what = (FRAGMENTED, COUNT, false);
-    let mut subscriber = their_client(setting, "subscribe", &their_directory, &channel, what)?;
-    let client = ours::connect(ours.directory())?;
-    let mut publisher = Publisher::add(&client, &channel.text(), false)?;
-    publisher.offer_all(FRAGMENTED, COUNT, || Ok(()))?;
-    subscriber.expect("VERIFIED")?;
-    let repaired = check_repairs(ours.directory(), &their_directory, loss)?;
-    let errors = check_errors(ours.directory())?;
-    drop((publisher, client));
-    ours.close().map_err(|error| error.to_string())?;
-    theirs.finish()?;
-    Ok(format!("{COUNT} messages, {repaired}, {errors}"))
-}
-
-fn they_send(setting: &Setting, loss: f64) -> Result<String, String> {
-    let (theirs, their_directory) = their_driver(setting)?;
-    let ours = ours::start_driver(&setting.work.join("ours"), loss)?;
-    let channel = Channel::udp();
-    let client = ours::connect(ours.directory())?;
-    let mut verifier = Verifier::add(&client, &channel.text(), FRAGMENTED)?;
-    let what = (FRAGMENTED, COUNT, false);
-    let _publisher = their_client(setting, "publish", &their_directory, &channel, what)?;
-    verifier.expect(COUNT)?;
-    let repaired = check_repairs(&their_directory, ours.directory(), loss)?;
-    let errors = check_errors(ours.directory())?;
-    drop((verifier, client));
-    ours.close().map_err(|error| error.to_string())?;
-    theirs.finish()?;
-    Ok(format!("{COUNT} messages, {repaired}, {errors}"))
-}
-
 fn open(directory: &Path) -> Result<DriverDirectory, String> {
     DriverDirectory::open(directory).map_err(|error| error.to_string())
 }
 
-fn system_counter(directory: &Path, counter: SystemCounter) -> Result<i64, String> {
+pub(crate) fn system_counter(directory: &Path, counter: SystemCounter) -> Result<i64, String> {
     let found = open(directory)?.counters().records().find(|record| record.id.0 == counter.id());
     found.map(|record| record.value).ok_or_else(|| format!("no counter {counter:?}"))
-}
-
-/// With loss something must have been sent again.
-fn check_repairs(sender: &Path, receiver: &Path, loss: f64) -> Result<String, String> {
-    let retransmits = system_counter(sender, SystemCounter::RetransmitsSent)?;
-    let naks = system_counter(receiver, SystemCounter::NaksSent)?;
-    if loss > 0.0 && (retransmits == 0 || naks == 0) {
-        return Err(format!("loss went unnoticed: {naks} NAKs, {retransmits} retransmits"));
-    }
-    Ok(format!("{naks} NAKs, {retransmits} retransmits"))
 }
 
 /// An orderly exchange leaves nothing in our driver's error log.
@@ -283,14 +266,21 @@ fn our_tools_read_their_directory(setting: &Setting) -> Result<String, String> {
     Ok(format!("{} lines of counters, {count}", stat.lines().count()))
 }
 
-/// Runs the `coracle` program, which is built beside this one.
 fn tool(name: &str, directory: &Path) -> Result<String, String> {
+    program(&[name, "--dir", &directory.display().to_string()])
+}
+
+/// Runs the `coracle` program, which is built beside this one; returns what it printed.
+///
+/// # Errors
+/// It failed, or cannot be run.
+pub(crate) fn program(words: &[&str]) -> Result<String, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let program = own.with_file_name("coracle");
-    let output = Command::new(&program).arg(name).arg("--dir").arg(directory).output();
+    let output = Command::new(&program).args(words).output();
     let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
     if !output.status.success() {
-        return Err(format!("{name}: {}", String::from_utf8_lossy(&output.stderr)));
+        return Err(format!("{words:?}: {}", String::from_utf8_lossy(&output.stderr)));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -1,12 +1,14 @@
 //! Floor 8: the project's own chores.
 //!
 //! `cargo xtask tidy` says where the tree departs from STYLE.md and ARCHITECTURE.md.
-//! `cargo xtask interop [NAME]` runs the tests against genuine Aeron.
+//! `cargo xtask interop [--long] [--table] [NAME]` runs the tests against genuine Aeron.
+//! `cargo xtask chaos --minutes 10` runs three real nodes in network namespaces under faults.
 //! `cargo xtask seeds` runs trials in the simulated world, one for each seed.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // A program for a terminal.
 
+mod chaos;
 mod interop;
 mod seeds;
 mod tidy;
@@ -27,8 +29,21 @@ enum Chore {
     Tidy,
     /// Run the tests against genuine Aeron. They need Java.
     Interop {
+        /// Run those too that take minutes.
+        #[arg(long)]
+        long: bool,
+        /// Run all, and write which passed into the table of the README.
+        #[arg(long)]
+        table: bool,
         /// Only tests with one of these in their names.
         names: Vec<String>,
+    },
+    /// Run three real nodes in network namespaces under faults. Needs root; ends with code 77 where
+    /// it cannot run.
+    Chaos {
+        /// How long, and the like: `--minutes 10 --seed 1`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
     },
     /// Run trials over many seeds.
     Seeds {
@@ -41,7 +56,12 @@ enum Chore {
 fn main() -> ExitCode {
     match Arguments::parse().chore {
         Chore::Tidy => report(tidy::check(&tidy::root())),
-        Chore::Interop { names } => interop::run(&names),
+        Chore::Interop { long, table, mut names } => {
+            let flags = [(long, "--long"), (table, "--table")];
+            names.extend(flags.iter().filter(|flag| flag.0).map(|flag| flag.1.to_string()));
+            interop::run(&names)
+        }
+        Chore::Chaos { words } => chaos::run(&words),
         Chore::Seeds { sweep } => seeds::run(&sweep),
     }
 }

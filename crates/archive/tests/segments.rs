@@ -72,6 +72,17 @@ fn split(lab: &mut Lab, id: i64, at: Position) -> (i64, Position) {
 }
 
 #[test]
+fn a_segment_that_begins_where_a_recording_is_cut_off_is_deleted() {
+    let mut lab = Lab::new(3, 1, durable);
+    let (id, _) = stopped(&mut lab);
+    let all = segments(&lab, id).len();
+    let count = lab.ask(0, |it| it.truncate_recording(id, Position(2 * SEGMENT))).unwrap();
+    assert_eq!(usize::try_from(count), Ok(all - 2));
+    lab.until("files are gone", |lab| lab.has_signal(0, RecordingSignal::Delete));
+    assert_eq!(segments(&lab, id), [0, SEGMENT]);
+}
+
+#[test]
 fn detached_segments_are_kept_until_they_are_deleted() {
     let mut lab = Lab::new(1, 1, durable);
     let (id, stop) = stopped(&mut lab);

@@ -120,8 +120,10 @@ impl Loader {
 
     fn on_marker(&mut self, marker: &SnapshotMarker) -> Result<(), LoadError> {
         let Provenance { position, term, time_unit, app_version: ours } = self.expected;
-        let found = (marker.type_id, marker.log_position, marker.leadership_term_id);
-        if found != (SNAPSHOT_TYPE_MODULE, position.0, term.0) {
+        let found = (marker.type_id, marker.leadership_term_id);
+        // A recording log that was seeded from a snapshot names it at 0, where a new log begins.
+        let is_there = position.0 == 0 || marker.log_position == position.0;
+        if found != (SNAPSHOT_TYPE_MODULE, term.0) || !is_there {
             return Err(LoadError::Another { position, term });
         }
         let is_new = self.stage == Stage::AwaitBegin;
@@ -353,6 +355,8 @@ mod tests {
         let position = Position(672);
         let another = LoadError::Another { position, term: FROM.term };
         assert_eq!(refused(Provenance { position, ..FROM }), another);
+        let seeded = Provenance { position: Position(0), ..FROM };
+        assert_eq!(Loader::new(seeded).take(&begin, |_| true), Ok(()));
         let time_unit = TimeUnit::Millis;
         assert_eq!(refused(Provenance { time_unit, ..FROM }), LoadError::TimeUnit);
         let ours = SemanticVersion::new(1, 0, 0);

@@ -179,11 +179,11 @@ impl Conductor {
             self.expect_frame(&recording, position)?;
         }
         let mut segments = self.segments(recording_id)?;
-        // A segment that begins at the new end stays, as the empty next one.
-        let first = if position == start { base } else { base + 1 };
+        // A segment that begins at the new end goes too: another recording's may take its place.
+        let first = if position == start || offset == 0 { base } else { base + 1 };
         segments.retain(|it| it.base >= first);
         let path = self.store.directory.join(segment::file_name(recording_id, base));
-        let is_cut = position != start && position != stop;
+        let is_cut = position != start && position != stop && offset != 0;
         let cut = is_cut.then_some((path, offset, layout.segment_length.cast_unsigned()));
         self.replayer.stop_all(Some(recording_id));
         self.catalog.update(recording_id, |it| it.stop_position = position)?;
