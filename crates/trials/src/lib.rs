@@ -9,6 +9,7 @@
 pub mod cluster;
 mod counters;
 mod totals;
+pub mod images;
 pub mod transport;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

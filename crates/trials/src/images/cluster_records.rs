@@ -1,0 +1,242 @@
+//! The protocols of a cluster directory: terms and snapshots in `recording.log`, votes in
+//! `node-state.dat`, and the mark file beside them.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use cluster::config::Config;
+use cluster::directory::{Directory, DirectoryError};
+use cluster::mark_file::MarkFileError;
+use cluster::persist::Persister;
+use consensus::{
+    LeadershipTermId, Outcome as Persisted, Persist, RecordingId, SnapshotSet, TermRecord,
+    newest_snapshot,
+};
+use runtime::random::Rng;
+use runtime::{Nanos, Now, Ports};
+use sim::World;
+use wire::position::Position;
+
+use super::{Fault, Outcome, Scene, later};
+
+const DIRECTORY: &str = "/cluster";
+const LOG: RecordingId = RecordingId(3);
+const SERVICES: usize = 2;
+
+/// What a member starts from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Found {
+    terms: Vec<TermRecord>,
+    snapshot: Option<SnapshotSet>,
+    vote: LeadershipTermId,
+}
+
+fn config() -> Config {
+    let mut config = Config::default();
+    config.member.directory = PathBuf::from(DIRECTORY);
+    config
+}
+
+fn open(ports: &Ports, now: Now) -> Result<(Directory, Outcome), String> {
+    let config = config();
+    let open = |now| {
+        Directory::open(ports, &config, Path::new("/dev/shm/aeron"), 10, "accept all", now)
+    };
+    match open(now) {
+        Ok(directory) => Ok((directory, Outcome::Recovered)),
+        Err(DirectoryError::Mark(MarkFileError::Active { .. })) => {
+            let directory = open(later(now, Nanos::from_secs(11)));
+            let directory = directory.map_err(|error| error.to_string())?;
+            Ok((directory, Outcome::Refused("its mark file says that it lives".to_string())))
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn found(directory: &Directory) -> Found {
+    Found {
+        terms: directory.recording_log.terms(),
+        snapshot: newest_snapshot(&directory.recording_log.snapshots(), SERVICES),
+        vote: directory.node_state.candidate_term(),
+    }
+}
+
+/// A run: the records one after the other, and what a member would start from after each.
+struct Run {
+    world: World,
+    host: sim::HostId,
+    journal: sim::Journal,
+    persister: Persister,
+    states: Vec<Found>,
+}
+
+impl Run {
+    fn new(seed: u64) -> Result<Self, Fault> {
+        let mut world = World::new(seed);
+        let host = world.add_host("host", &[IpAddr::from([10, 0, 0, 1])]);
+        let journal = world.watch(host, Path::new(DIRECTORY));
+        let process = world.spawn(host, |_| Vec::new());
+        let ports = world.ports(process);
+        let (directory, _) = open(&ports, world.now(host)).map_err(Fault::run)?;
+        let states = vec![found(&directory)];
+        let (persister, mark_file, lock) = directory.into_parts(&ports);
+        // They last as long as the process, which ends with the world.
+        std::mem::forget((mark_file, lock));
+        Ok(Self { world, host, journal, persister, states })
+    }
+
+    /// Makes a record durable, and notes when it was asked for and when it was told to be there.
+    fn perform(&mut self, record: &Persist) -> Result<(), Fault> {
+        self.note();
+        for _ in 0..100_000 {
+            let now = self.world.now(self.host);
+            let performed = self.persister.perform(now, record, LOG, now.epoch_millis());
+            if performed.map_err(Fault::run)? == Persisted::Done {
+                let mut next = self.states[self.states.len() - 1].clone();
+                next.terms = self.persister.recording_log().terms();
+                let snapshots = self.persister.recording_log().snapshots();
+                next.snapshot = newest_snapshot(&snapshots, SERVICES);
+                if let Persist::CandidateTerm { term, .. } = record {
+                    next.vote = *term;
+                }
+                self.states.push(next);
+                self.note();
+                return Ok(());
+            }
+            self.world.run_for(Nanos::from_micros(100));
+        }
+        Err(Fault::run("a record is not made"))
+    }
+
+    /// Marks are odd while a record is being made.
+    fn note(&self) {
+        let is_asked = self.journal.events().iter().rev().find_map(|event| match event {
+            sim::journal::Event::Marked { mark } => Some(*mark),
+            _ => None,
+        });
+        self.journal.mark(is_asked.map_or(1, |mark| mark + 1));
+    }
+
+    fn scene(self) -> Scene {
+        let Self { world, host, journal, states, .. } = self;
+        let judge = move |ports: &Ports, now, known: usize| {
+            let (directory, outcome) = open(ports, now)?;
+            let (before, after) = (&states[known / 2], &states[known.div_ceil(2)]);
+            judge(&found(&directory), before, after)?;
+            // What is written after the hole of a torn append must not bring back what lay there.
+            go_on(directory, ports, now, before, after)?;
+            Ok(outcome)
+        };
+        Scene { events: journal.events(), judge: Box::new(judge), end: world.now(host) }
+    }
+}
+
+/// Each thing is as before the record under way, or as after it.
+fn judge(found: &Found, before: &Found, after: &Found) -> Result<(), String> {
+    let told = || format!("\n    found {found:?}\n    before {before:?}\n    after {after:?}");
+    if found.vote != before.vote && found.vote != after.vote {
+        return Err(format!("vote{}", told()));
+    }
+    if found.snapshot != before.snapshot && found.snapshot != after.snapshot {
+        return Err(format!("snapshot{}", told()));
+    }
+    for term in &found.terms {
+        if !before.terms.contains(term) && !after.terms.contains(term) {
+            return Err(format!("term {term:?} was never recorded{}", told()));
+        }
+    }
+    let kept = before.terms.iter().filter(|term| after.terms.contains(term));
+    for term in kept {
+        if !found.terms.contains(term) {
+            return Err(format!("term {term:?} is lost{}", told()));
+        }
+    }
+    Ok(())
+}
+
+/// The next life records a snapshot of its own and ends; the life after it finds that and nothing
+/// more.
+fn go_on(
+    mut directory: Directory,
+    ports: &Ports,
+    now: Now,
+    before: &Found,
+    after: &Found,
+) -> Result<(), String> {
+    let (term, position) = (LeadershipTermId(900), Position(1 << 40));
+    let entries: Vec<_> = [0, 1, -1]
+        .map(|service_id| consensus::SnapshotEntry {
+            recording_id: RecordingId(700 + i64::from(service_id)),
+            term,
+            position,
+            timestamp: 5,
+            service_id,
+        })
+        .to_vec();
+    let log = &mut directory.recording_log;
+    for snapshot in entries.chunks(1) {
+        log.append_snapshot(Position(0), snapshot).map_err(|error| error.to_string())?;
+    }
+    drop(directory);
+    let (directory, _) = open(ports, now)?;
+    let mut found = found(&directory);
+    let is_own = found.snapshot.as_ref().is_some_and(|it| it.position == position);
+    if !is_own {
+        return Err(format!("a later snapshot is not found: {found:?}"));
+    }
+    let older = directory.recording_log.snapshots();
+    let older: Vec<_> = older.into_iter().filter(|it| it.position != position).collect();
+    found.snapshot = newest_snapshot(&older, SERVICES);
+    judge(&found, before, after).map_err(|cause| format!("one life later: {cause}"))
+}
+
+/// Terms with gaps, ends and falls, and snapshots between them.
+pub(super) fn recording_log(seed: u64) -> Result<Scene, Fault> {
+    let mut run = Run::new(seed)?;
+    let mut rng = Rng::new(seed, "records");
+    let (mut term, mut position, mut snapshots) = (-1, 0, 0);
+    for _ in 0..24 {
+        position += 32 * (1 + rng.below(1_000).cast_signed());
+        let record = match rng.below(8) {
+            0..=3 => {
+                let gap_from = term + 1;
+                term = gap_from + rng.below(5).cast_signed();
+                Persist::Term {
+                    term: LeadershipTermId(term),
+                    base: Position(position),
+                    gap_from: LeadershipTermId(gap_from),
+                }
+            }
+            4 if term > 0 => {
+                term -= 1 + rng.below(2).cast_signed().min(term);
+                Persist::DropTerms { from: LeadershipTermId(term + 1) }
+            }
+            5 if term >= 0 => {
+                Persist::EndTerm { term: LeadershipTermId(term), end: Position(position) }
+            }
+            _ => {
+                snapshots += 10;
+                Persist::Snapshot {
+                    term: LeadershipTermId(term.max(0)),
+                    term_base: Position(0),
+                    position: Position(position),
+                    timestamp: 1_000 + snapshots,
+                    module: RecordingId(snapshots),
+                    services: vec![RecordingId(snapshots + 1), RecordingId(snapshots + 2)],
+                }
+            }
+        };
+        run.perform(&record)?;
+    }
+    Ok(run.scene())
+}
+
+/// Votes, one after the other.
+pub(super) fn node_state(seed: u64) -> Result<Scene, Fault> {
+    let mut run = Run::new(seed)?;
+    for vote in 0..12 {
+        let term = LeadershipTermId(vote * 3);
+        run.perform(&Persist::CandidateTerm { term, log_position: Position(vote * 640) })?;
+    }
+    Ok(run.scene())
+}
