@@ -4,6 +4,7 @@
 //! `cargo xtask interop [--long] [--table] [NAME]` runs the tests against genuine Aeron.
 //! `cargo xtask chaos --minutes 10` runs three real nodes in network namespaces under faults.
 //! `cargo xtask seeds` runs trials in the simulated world, one for each seed.
+//! `cargo xtask images` judges what kills and power cuts leave of files.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // A program for a terminal.
@@ -51,6 +52,12 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         sweep: Vec<String>,
     },
+    /// Judge images of disks after kills and power cuts.
+    Images {
+        /// How many, which: `--count 100000 --first 1 --protocol extend`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        wanted: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -63,6 +70,7 @@ fn main() -> ExitCode {
         }
         Chore::Chaos { words } => chaos::run(&words),
         Chore::Seeds { sweep } => seeds::run(&sweep),
+        Chore::Images { wanted } => seeds::program("images", &wanted),
     }
 }
 

@@ -7,7 +7,9 @@
 //! with a journal loses, and no less than any.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use runtime::random::Rng;
 
@@ -16,13 +18,16 @@ use crate::journal::{Event, FileId};
 /// What a disk writes at once.
 pub const SECTOR: usize = 512;
 
+/// Of a point with at most so many images, all are built; of others some are drawn.
+const ENUMERATED: usize = 64;
+
 /// All that a disk holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Image {
     /// Directories.
     pub directories: BTreeSet<PathBuf>,
     /// Files and their bytes.
-    pub files: BTreeMap<PathBuf, Vec<u8>>,
+    pub files: BTreeMap<PathBuf, Arc<Vec<u8>>>,
 }
 
 /// What a sector held after an event.
@@ -33,7 +38,9 @@ struct Content {
     /// As its user sees it.
     current: Vec<u8>,
     /// As it was when it was synced last.
-    durable: Vec<u8>,
+    durable: Arc<Vec<u8>>,
+    /// The event that made it so.
+    synced: usize,
     /// Of each sector, what it was since, by the event that made it so.
     sectors: BTreeMap<usize, Vec<State>>,
     /// The lengths since.
@@ -68,8 +75,9 @@ pub struct Disk {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Unit(Vec<usize>);
 
-/// For each [`Unit`] the state that is left; 0 is the durable one.
-type Choice = Vec<usize>;
+/// One way in which a disk may be left: for each [`Unit`] its state; 0 is the durable one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Cut(Vec<usize>);
 
 impl Disk {
     /// How many events have been applied.
@@ -100,9 +108,7 @@ impl Disk {
             }
             Event::Synced { file } => {
                 if let Some(content) = self.files.get_mut(file) {
-                    content.durable = content.current.clone();
-                    content.sectors.clear();
-                    content.lengths.clear();
+                    content.sync(number);
                 }
             }
             Event::Renamed { from, to } => {
@@ -147,26 +153,80 @@ impl Disk {
         let mut units: Vec<Unit> = Vec::new();
         units.extend(self.changes.iter().map(|(number, _)| Unit(vec![*number])));
         for content in self.files.values() {
-            let numbers = |states: &mut dyn Iterator<Item = usize>| Unit(states.collect());
-            if !content.lengths.is_empty() {
-                units.push(numbers(&mut content.lengths.iter().map(|(number, _)| *number)));
-            }
-            for states in content.sectors.values() {
-                units.push(numbers(&mut states.iter().map(|(number, _)| *number)));
-            }
+            units.extend(content.units().map(Unit));
         }
         units
     }
 
-    fn image(&self, choice: &Choice) -> Image {
-        let mut choice = choice.iter().copied();
+    /// What a kill leaves: all that was done, durable or not.
+    #[must_use]
+    pub fn killed(&self) -> Cut {
+        Cut(self.units().iter().map(|unit| unit.0.len()).collect())
+    }
+
+    /// What a power cut after the events applied could leave: everything if that is not too much,
+    /// else `count` of them, drawn. Of these the first two are those with nothing and with all of
+    /// what was not durable. More of them begin with the same.
+    #[must_use]
+    pub fn cuts(&self, count: usize, rng: &mut Rng) -> Vec<Cut> {
+        let units = self.units();
+        let total = units.iter().try_fold(1_usize, |total, unit| {
+            total.checked_mul(unit.0.len() + 1).filter(|total| *total <= ENUMERATED)
+        });
+        let Some(total) = total else {
+            return (0..count).map(|index| draw(&units, index, rng)).collect();
+        };
+        let nth = |mut index: usize| {
+            let choice = units.iter().map(|unit| {
+                let options = unit.0.len() + 1;
+                let chosen = index % options;
+                index /= options;
+                chosen
+            });
+            Cut(choice.collect())
+        };
+        (0..total).map(nth).collect()
+    }
+
+    /// The same number for cuts, of whatever points of one run, that leave the same.
+    #[must_use]
+    pub fn key(&self, cut: &Cut) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let mut choice = cut.0.iter().copied();
+        for (path, target) in self.names(&mut choice) {
+            path.hash(&mut hasher);
+            if let Target::File(file) = target {
+                file.hash(&mut hasher);
+            }
+        }
+        for content in self.files.values() {
+            content.synced.hash(&mut hasher);
+            let states = content.units().map(|states| {
+                let chosen = choice.next().filter(|chosen| *chosen > 0)?;
+                states.get(chosen - 1).copied()
+            });
+            states.for_each(|state| state.hash(&mut hasher));
+        }
+        hasher.finish()
+    }
+
+    /// The names that are left.
+    fn names(&self, choice: &mut impl Iterator<Item = usize>) -> BTreeMap<PathBuf, Target> {
         let mut names = self.durable.clone();
         for (_, change) in &self.changes {
             if choice.next() == Some(1) {
                 change.apply(&mut names);
             }
         }
-        let mut contents: BTreeMap<FileId, Vec<u8>> = BTreeMap::new();
+        names
+    }
+
+    /// What a cut leaves.
+    #[must_use]
+    pub fn image(&self, cut: &Cut) -> Image {
+        let mut choice = cut.0.iter().copied();
+        let names = self.names(&mut choice);
+        let mut contents: BTreeMap<FileId, Arc<Vec<u8>>> = BTreeMap::new();
         for (file, content) in &self.files {
             contents.insert(*file, content.left(&mut choice));
         }
@@ -186,41 +246,16 @@ impl Disk {
         }
         image
     }
-
-    /// Images that a power cut after the events applied could leave: all of them if they are at
-    /// most `count`, else that many, drawn. The first two are those with nothing and with all of
-    /// what was not durable.
-    pub fn images(&self, count: usize, rng: &mut Rng, mut each: impl FnMut(Image)) {
-        let units = self.units();
-        let total = units.iter().try_fold(1_usize, |total, unit| {
-            total.checked_mul(unit.0.len() + 1).filter(|total| *total <= count)
-        });
-        if let Some(total) = total {
-            for mut index in 0..total {
-                let choice = units.iter().map(|unit| {
-                    let options = unit.0.len() + 1;
-                    let chosen = index % options;
-                    index /= options;
-                    chosen
-                });
-                each(self.image(&choice.collect()));
-            }
-            return;
-        }
-        for index in 0..count {
-            each(self.image(&draw(&units, index, rng)));
-        }
-    }
 }
 
 /// One choice. The kinds alternate: cut at one moment, cut inside of one event, one thing missing,
 /// one thing there alone, and any mixture.
-fn draw(units: &[Unit], index: usize, rng: &mut Rng) -> Choice {
+fn draw(units: &[Unit], index: usize, rng: &mut Rng) -> Cut {
     let newest = |unit: &Unit| unit.0.len();
     let pick = |rng: &mut Rng| rng.below(units.len().max(1) as u64) as usize;
     match index {
-        0 => return vec![0; units.len()],
-        1 => return units.iter().map(newest).collect(),
+        0 => return Cut(vec![0; units.len()]),
+        1 => return Cut(units.iter().map(newest).collect()),
         _ => {}
     }
     let moment = |rng: &mut Rng| {
@@ -228,7 +263,7 @@ fn draw(units: &[Unit], index: usize, rng: &mut Rng) -> Choice {
         unit[rng.below(unit.len() as u64) as usize]
     };
     let until = |unit: &Unit, moment: usize| unit.0.iter().filter(|event| **event < moment).count();
-    match index % 5 {
+    Cut(match index % 5 {
         0 => {
             let moment = moment(rng);
             units.iter().map(|unit| until(unit, moment)).collect()
@@ -259,7 +294,7 @@ fn draw(units: &[Unit], index: usize, rng: &mut Rng) -> Choice {
             };
             units.iter().map(any).collect()
         }
-    }
+    })
 }
 
 impl Change {
@@ -319,26 +354,46 @@ impl Content {
         }
     }
 
-    fn left(&self, choice: &mut impl Iterator<Item = usize>) -> Vec<u8> {
+    fn sync(&mut self, number: usize) {
+        if !self.sectors.is_empty() || !self.lengths.is_empty() {
+            self.durable = Arc::new(self.current.clone());
+            self.synced = number;
+            self.sectors.clear();
+            self.lengths.clear();
+        }
+    }
+
+    /// What of it is not durable: the events that may have come last, of its length and of each
+    /// sector.
+    fn units(&self) -> impl Iterator<Item = Vec<usize>> {
+        let lengths = (!self.lengths.is_empty()).then_some(&self.lengths);
+        let lengths = lengths.into_iter().map(|it| it.iter().map(|(number, _)| *number).collect());
+        let sectors = self.sectors.values();
+        lengths.chain(sectors.map(|it| it.iter().map(|(number, _)| *number).collect()))
+    }
+
+    fn left(&self, choice: &mut impl Iterator<Item = usize>) -> Arc<Vec<u8>> {
         let mut length = self.durable.len();
         if !self.lengths.is_empty()
             && let Some(chosen) = choice.next().filter(|chosen| *chosen > 0)
         {
             length = self.lengths[chosen - 1].1;
         }
-        let mut bytes = self.durable.clone();
-        bytes.resize(length, 0);
+        let mut left = Arc::clone(&self.durable);
+        if length != left.len() {
+            Arc::make_mut(&mut left).resize(length, 0);
+        }
         for (sector, states) in &self.sectors {
             let Some(chosen) = choice.next().filter(|chosen| *chosen > 0) else { continue };
             let state = &states[chosen - 1].1;
             let begin = (sector * SECTOR).min(length);
             let end = (begin + SECTOR).min(length);
-            let target = &mut bytes[begin..end];
+            let target = &mut Arc::make_mut(&mut left)[begin..end];
             target.fill(0);
             let count = target.len().min(state.len());
             target[..count].copy_from_slice(&state[..count]);
         }
-        bytes
+        left
     }
 }
 
@@ -359,9 +414,9 @@ mod tests {
     }
 
     fn images(events: &[Event], count: usize) -> Vec<Image> {
-        let mut images = Vec::new();
-        disk(events).images(count, &mut Rng::new(1, "images"), |image| images.push(image));
-        images
+        let disk = disk(events);
+        let cuts = disk.cuts(count, &mut Rng::new(1, "images"));
+        cuts.iter().map(|cut| disk.image(cut)).collect()
     }
 
     fn created() -> Vec<Event> {
@@ -379,7 +434,8 @@ mod tests {
     }
 
     fn contents(images: &[Image]) -> BTreeSet<Vec<u8>> {
-        images.iter().filter_map(|image| image.files.get(Path::new("/a/f")).cloned()).collect()
+        let found = images.iter().filter_map(|image| image.files.get(Path::new("/a/f")));
+        found.map(|bytes| bytes.to_vec()).collect()
     }
 
     #[test]
@@ -421,8 +477,23 @@ mod tests {
         events.push(wrote(0, &vec![7; 40 * SECTOR]));
         let drawn = images(&events, 50);
         assert_eq!(drawn.len(), 50);
-        assert_eq!(drawn[0].files[Path::new("/a/f")], b"");
-        assert_eq!(drawn[1].files[Path::new("/a/f")], vec![7; 40 * SECTOR]);
+        assert!(drawn[0].files[Path::new("/a/f")].is_empty());
+        assert_eq!(*drawn[1].files[Path::new("/a/f")], vec![7; 40 * SECTOR]);
         assert!(contents(&drawn).len() > 15);
+    }
+
+    #[test]
+    fn a_kill_leaves_everything_and_equal_images_have_equal_keys() {
+        let mut events = created();
+        events.extend([wrote(0, b"safe"), Event::Synced { file: FileId(0) }, wrote(0, b"more")]);
+        let disk = disk(&events);
+        assert_eq!(*disk.image(&disk.killed()).files[Path::new("/a/f")], b"more");
+        let cuts = disk.cuts(10, &mut Rng::new(1, "images"));
+        for one in &cuts {
+            for other in &cuts {
+                let is_same = disk.image(one) == disk.image(other);
+                assert_eq!(disk.key(one) == disk.key(other), is_same);
+            }
+        }
     }
 }

@@ -231,7 +231,11 @@ impl Store {
         for (path, node) in below.filter(|(path, _)| is_inside(path)) {
             durable.insert(path.clone(), node.clone());
         }
-        self.tell(directory, || Event::SyncedDirectory { path: directory.to_owned() });
+        // Those above the watched one too: its own name stands there.
+        let path = directory.to_owned();
+        if let Some(journal) = lock(&self.journal).as_ref().filter(|it| it.concerns(directory)) {
+            journal.push(Event::SyncedDirectory { path });
+        }
     }
 
     fn file(&self, path: &Path) -> io::Result<Arc<Inode>> {

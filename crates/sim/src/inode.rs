@@ -16,7 +16,8 @@ use crate::journal::{Event, FileId, Journal};
 use crate::lock;
 
 enum Content {
-    Plain(Vec<u8>),
+    /// Shared with an image from which it was loaded, until it changes.
+    Plain(Arc<Vec<u8>>),
     Mapped(AtomicBuffer),
 }
 
@@ -55,16 +56,16 @@ struct Watch {
 
 impl Inode {
     pub(crate) fn new(faults: Arc<DiskFaults>) -> Self {
-        let (content, durable) = (Content::Plain(Vec::new()), Durable::default());
+        let (content, durable) = (Content::Plain(Arc::default()), Durable::default());
         let state = State { content, durable, watch: None };
         Self { faults, state: Mutex::new(state) }
     }
 
     /// A file with bytes in it, all durable.
-    pub(crate) fn holding(faults: Arc<DiskFaults>, bytes: &[u8]) -> Self {
+    pub(crate) fn holding(faults: Arc<DiskFaults>, bytes: &Arc<Vec<u8>>) -> Self {
         let length = bytes.len() as u64;
         faults.put(length);
-        let content = Content::Plain(bytes.to_vec());
+        let content = Content::Plain(Arc::clone(bytes));
         let durable = Durable { length, blocks: BTreeMap::new() };
         Self { faults, state: Mutex::new(State { content, durable, watch: None }) }
     }
@@ -99,7 +100,7 @@ impl Inode {
         buffer.copy_in(0, bytes);
         state.remember(0..state.durable.length);
         if let (Some(watch), Content::Plain(bytes)) = (&mut state.watch, &state.content) {
-            watch.known.clone_from(bytes);
+            watch.known.clone_from(&**bytes);
         }
         state.content = Content::Mapped(buffer);
         Ok(region)
@@ -137,7 +138,9 @@ impl Inode {
         state.remember_if_plain(offset..end);
         let at = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
         match &mut state.content {
-            Content::Plain(bytes) => bytes[at..at + source.len()].copy_from_slice(source),
+            Content::Plain(bytes) => {
+                Arc::make_mut(bytes)[at..at + source.len()].copy_from_slice(source);
+            }
             Content::Mapped(buffer) => buffer.copy_in(at, source),
         }
         if matches!(state.content, Content::Mapped(_)) {
@@ -204,7 +207,7 @@ impl Inode {
         self.faults.give_back(old);
         self.faults.put(length);
         *state = State {
-            content: Content::Plain(bytes),
+            content: Content::Plain(Arc::new(bytes)),
             durable: Durable { length, blocks: BTreeMap::new() },
             watch: None,
         };
@@ -276,7 +279,7 @@ impl State {
             for block in blocks_of(0..self.durable.length) {
                 self.durable.blocks.entry(block).or_default();
             }
-            self.content = Content::Plain(bytes);
+            self.content = Content::Plain(Arc::new(bytes));
         }
         if length > old {
             faults.take(length - old)?;
@@ -285,7 +288,7 @@ impl State {
         }
         self.remember(length..old);
         if let Content::Plain(bytes) = &mut self.content {
-            bytes.resize(size, 0);
+            Arc::make_mut(bytes).resize(size, 0);
         }
         Ok(())
     }

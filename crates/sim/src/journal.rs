@@ -129,6 +129,11 @@ impl Journal {
         path.starts_with(&self.root)
     }
 
+    /// Whether the names in a directory are watched, or lead to those that are.
+    pub(crate) fn concerns(&self, directory: &Path) -> bool {
+        self.covers(directory) || self.root.starts_with(directory)
+    }
+
     pub(crate) fn push(&self, event: Event) {
         lock(&self.shared).events.push(event);
     }

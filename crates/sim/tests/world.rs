@@ -593,8 +593,8 @@ fn a_journal_rebuilds_what_a_host_holds_and_the_image_is_loaded_elsewhere() {
     assert!(journal.events().contains(&Event::Marked { mark: 7 }));
     let mut disk = coracle_sim::crash::Disk::default();
     journal.events().iter().for_each(|event| disk.apply(event));
-    let mut images = Vec::new();
-    disk.images(2, &mut world.rng("images"), |image| images.push(image));
+    let cuts = disk.cuts(2, &mut world.rng("images"));
+    let images: Vec<_> = cuts.iter().take(2).map(|cut| disk.image(cut)).collect();
     assert!(images[0].files.is_empty(), "nothing was synced");
     let other = world.add_host("b", &[]);
     world.load(other, &images[1]);

@@ -6,22 +6,25 @@
 //! do; nothing that had been acknowledged is lost; nothing is there that nobody wrote or asked for.
 
 mod bed;
+mod cluster_records;
 mod model;
 mod recordings;
+mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use runtime::random::Rng;
 use runtime::{Nanos, Now, Ports};
 use sim::World;
-use sim::crash::{Disk, Image};
+use sim::crash::{Cut, Disk, Image};
 use sim::journal::Event;
 
-/// Most images that are built after one event.
-const IMAGES_PER_POINT: usize = 40;
+/// Most images that are drawn after one event. Where there are few, all are built.
+const DRAWN: usize = 64;
+/// After so many faults of one protocol the next one is looked at.
+const FAULTS: usize = 3;
 
 /// What came of one image.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +33,15 @@ pub enum Outcome {
     Recovered,
     /// Opened only after a while, or not at all, for this reason.
     Refused(String),
+}
+
+/// How a process came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// By a kill: what it did stands.
+    Kill,
+    /// With the power of its host.
+    PowerCut,
 }
 
 /// A run that failed, or an image that is not as it must be.
@@ -44,7 +56,7 @@ impl Fault {
 }
 
 /// How an image is judged: by the ports of a process that finds it, the time, and how much had
-/// become known before the power was cut.
+/// become known before its end.
 type Judge = Box<dyn FnMut(&Ports, Now, usize) -> Result<Outcome, String>>;
 
 /// One run of a protocol, and how its images are judged.
@@ -66,31 +78,53 @@ pub struct Protocol {
 /// All of them.
 pub const PROTOCOLS: &[Protocol] = &[
     Protocol { name: "create", run: recordings::create },
+    Protocol { name: "live write", run: recordings::live },
     Protocol { name: "extend", run: recordings::extend },
     Protocol { name: "truncate", run: recordings::truncate },
     Protocol { name: "purge", run: recordings::purge },
+    Protocol { name: "detach", run: recordings::detach },
+    Protocol { name: "attach", run: recordings::attach },
     Protocol { name: "migrate", run: recordings::migrate },
     Protocol { name: "catalog growth", run: recordings::growth },
+    Protocol { name: "recording log", run: cluster_records::recording_log },
+    Protocol { name: "node state", run: cluster_records::node_state },
+    Protocol { name: "mark files", run: cluster_records::mark_files },
+    Protocol { name: "snapshot", run: snapshots::snapshot },
 ];
 
 /// What came of the images of one protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Events after which the power was cut.
-    pub points: u64,
     /// Images judged.
     pub images: u64,
     /// How often each outcome came.
     pub outcomes: BTreeMap<Outcome, u64>,
 }
 
-/// What came of all images, by protocol and by what happened last before the power was cut.
+/// What came of all images.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
-    /// By protocol and kind of event.
-    pub rows: BTreeMap<(&'static str, &'static str), Tally>,
-    /// Images that are not as they must be: at most ten of them.
+    /// By protocol and how its process ended.
+    pub rows: BTreeMap<(&'static str, End), Tally>,
+    /// By protocol: moments at which the end came.
+    pub points: BTreeMap<&'static str, u64>,
+    /// Images that are not as they must be, some of each protocol.
     pub faults: Vec<Fault>,
+}
+
+/// Which images to look at.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Only protocols with this in their names.
+    pub protocol: String,
+    /// The first seed.
+    pub first: u64,
+    /// How many images in all.
+    pub count: u64,
+    /// Only those after this event.
+    pub event: Option<usize>,
+    /// Only the one with this number.
+    pub image: Option<usize>,
 }
 
 impl Totals {
@@ -99,73 +133,125 @@ impl Totals {
     pub fn images(&self) -> u64 {
         self.rows.values().map(|tally| tally.images).sum()
     }
+
+    /// Of one protocol.
+    #[must_use]
+    pub fn images_of(&self, name: &str) -> u64 {
+        self.rows.iter().filter(|((it, _), _)| *it == name).map(|(_, tally)| tally.images).sum()
+    }
 }
 
-/// Runs the protocols whose names contain `name` again and again, with one seed after the other,
-/// until `count` images have been judged or ten were not as they must be.
-pub fn run(name: &str, first_seed: u64, count: u64) -> Totals {
+/// Runs each of the protocols again and again, with one seed after the other, until all together
+/// have given as many images as are wanted, or some are not as they must be.
+#[must_use]
+pub fn run(wanted: &Wanted) -> Totals {
     let mut totals = Totals::default();
     let chosen: Vec<Protocol> =
-        PROTOCOLS.iter().copied().filter(|it| it.name.contains(name)).collect();
-    let mut seed = first_seed;
-    while !chosen.is_empty() && totals.images() < count {
-        let share = (count - totals.images()).div_ceil(chosen.len() as u64);
-        for protocol in &chosen {
+        PROTOCOLS.iter().copied().filter(|it| it.name.contains(&wanted.protocol)).collect();
+    for (index, protocol) in chosen.iter().enumerate() {
+        // What one could not give the next ones do.
+        let left = wanted.count.saturating_sub(totals.images());
+        let share = left.div_ceil((chosen.len() - index) as u64);
+        let mut seed = wanted.first;
+        let enough = totals.faults.len() + FAULTS;
+        while totals.images_of(protocol.name) < share && totals.faults.len() < enough {
             let scene = match (protocol.run)(seed) {
                 Ok(scene) => scene,
                 Err(fault) => {
                     totals.faults.push(Fault(format!("{} {seed}: {fault}", protocol.name)));
-                    return totals;
+                    break;
                 }
             };
-            examine(protocol, seed, scene, share, &mut totals);
-            if totals.faults.len() >= 10 {
-                return totals;
+            let before = totals.images();
+            let share = share - totals.images_of(protocol.name);
+            Examination { protocol, seed, wanted, share, enough }.run(scene, &mut totals);
+            if totals.images() == before || wanted.event.is_some() {
+                break;
             }
+            seed += 1;
         }
-        seed += 1;
     }
     totals
 }
 
-/// Builds and judges images of one run, about `share` of them.
-fn examine(protocol: &Protocol, seed: u64, mut scene: Scene, share: u64, totals: &mut Totals) {
-    let mut rng = Rng::new(seed, protocol.name);
-    let per_point = usize::try_from(share / scene.events.len().max(1) as u64 + 1).unwrap_or(1);
-    let per_point = per_point.clamp(3, IMAGES_PER_POINT);
-    let mut disk = Disk::default();
-    let mut known = 0;
-    let mut seen = BTreeSet::new();
-    let mut lab = Lab::new(seed);
-    for (number, event) in scene.events.iter().enumerate() {
-        disk.apply(event);
-        if let Event::Marked { mark } = event {
-            known = *mark;
-        }
-        // What is known at a mark is asked of the same images as before it.
-        if matches!(scene.events.get(number + 1), Some(Event::Marked { .. })) {
-            continue;
-        }
-        let tally = totals.rows.entry((protocol.name, kind(event))).or_default();
-        tally.points += 1;
-        let faults = &mut totals.faults;
-        disk.images(per_point, &mut rng, |image| {
-            if faults.len() >= 10 || !seen.insert(hash(&image, known)) {
-                return;
+/// Builds and judges images of one run.
+struct Examination<'a> {
+    protocol: &'a Protocol,
+    seed: u64,
+    wanted: &'a Wanted,
+    /// About how many.
+    share: u64,
+    /// With so many faults it is over.
+    enough: usize,
+}
+
+impl Examination<'_> {
+    fn run(&self, mut scene: Scene, totals: &mut Totals) {
+        let (mut disk, mut known) = (Disk::default(), 0);
+        let mut seen = BTreeSet::new();
+        let mut lab = Lab::new(self.seed);
+        let mut left = self.share;
+        let count = scene.events.len();
+        let events = std::mem::take(&mut scene.events);
+        for (number, event) in events.iter().enumerate() {
+            disk.apply(event);
+            if let Event::Marked { mark } = event {
+                known = *mark;
             }
-            tally.images += 1;
-            match lab.judge(&mut scene.judge, &image, scene.end, known) {
-                Ok(outcome) => *tally.outcomes.entry(outcome).or_default() += 1,
-                Err(cause) => faults.push(Fault(format!(
-                    "{} of seed {seed}, cut after event {number} of {} ({}), {known} facts known: \
-                     {cause}\n    {}",
-                    protocol.name,
-                    scene.events.len(),
-                    kind(event),
-                    describe(&image)
-                ))),
+            // What is known at a mark is asked of the same images as before it.
+            let is_noted = matches!(events.get(number + 1), Some(Event::Marked { .. }));
+            if is_noted || self.wanted.event.is_some_and(|wanted| wanted != number) {
+                continue;
             }
-        });
+            *totals.points.entry(self.protocol.name).or_default() += 1;
+            let share = left.div_ceil((count - number) as u64) + 1;
+            for (image, end, cut) in self.cuts(&disk, number, share as usize) {
+                if totals.faults.len() >= self.enough {
+                    return;
+                }
+                if !seen.insert((disk.key(&cut), end, known)) {
+                    continue;
+                }
+                left = left.saturating_sub(1);
+                let found = lab.judge(&mut scene, &disk.image(&cut), known);
+                let tally = totals.rows.entry((self.protocol.name, end)).or_default();
+                tally.images += 1;
+                match found {
+                    Ok(outcome) => *tally.outcomes.entry(outcome).or_default() += 1,
+                    Err(cause) => totals.faults.push(Fault(format!(
+                        "{} (seed {}), {} after event {number} of {count}: {}, {known} facts \
+                         known: {cause}\n    {}\n    replay: cargo xtask images --protocol '{}' \
+                         --first {} --event {number} --image {image}",
+                        self.protocol.name,
+                        self.seed,
+                        shown(end),
+                        told(event),
+                        describe(&disk.image(&cut)),
+                        self.protocol.name,
+                        self.seed,
+                    ))),
+                }
+            }
+        }
+    }
+
+    /// About `share` of the images after an event, by their numbers: all of them for a replay. The
+    /// kill is the first.
+    fn cuts(&self, disk: &Disk, event: usize, share: usize) -> Vec<(usize, End, Cut)> {
+        let wanted = self.wanted.image;
+        let mut rng = Rng::new(self.seed ^ (event as u64) << 32, self.protocol.name);
+        let drawn = if wanted.is_some() { DRAWN } else { share.min(DRAWN) };
+        let cuts = disk.cuts(drawn, &mut rng);
+        // Of those that were enumerated as many as wanted, from anywhere.
+        let (count, offset) = (cuts.len(), rng.below(cuts.len().max(1) as u64) as usize);
+        let is_chosen = |at: usize| match wanted {
+            Some(wanted) => at + 1 == wanted,
+            None => count <= drawn || (at + count - offset) % count < drawn,
+        };
+        let cuts = cuts.into_iter().enumerate().filter(|(at, _)| is_chosen(*at));
+        let cuts = cuts.map(|(at, cut)| (at + 1, End::PowerCut, cut));
+        let killed = wanted.is_none_or(|wanted| wanted == 0);
+        killed.then(|| (0, End::Kill, disk.killed())).into_iter().chain(cuts).collect()
     }
 }
 
@@ -183,9 +269,8 @@ impl Lab {
 
     fn judge(
         &mut self,
-        judge: &mut Judge,
+        scene: &mut Scene,
         image: &Image,
-        end: Now,
         known: usize,
     ) -> Result<Outcome, String> {
         self.used += 1;
@@ -196,8 +281,8 @@ impl Lab {
         self.world.load(host, image);
         let process = self.world.spawn(host, |_| Vec::new());
         let ports = self.world.ports(process);
-        let now = later(end, Nanos::from_secs(1));
-        let judged = catch_unwind(AssertUnwindSafe(|| judge(&ports, now, known)));
+        let now = later(scene.end, Nanos::from_secs(1));
+        let judged = catch_unwind(AssertUnwindSafe(|| (scene.judge)(&ports, now, known)));
         self.world.kill(process);
         self.world.load(host, &Image::default());
         judged.unwrap_or_else(|_| Err("recovery panicked".to_string()))
@@ -209,24 +294,20 @@ fn later(now: Now, span: Nanos) -> Now {
     Now { mono: now.mono + span, epoch: runtime::EpochNanos(now.epoch.0 + span.0) }
 }
 
-fn hash(image: &Image, known: usize) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    image.hash(&mut hasher);
-    known.hash(&mut hasher);
-    hasher.finish()
+const fn shown(end: End) -> &'static str {
+    match end {
+        End::Kill => "killed",
+        End::PowerCut => "power cut",
+    }
 }
 
-const fn kind(event: &Event) -> &'static str {
+/// An event in a few words.
+fn told(event: &Event) -> String {
     match event {
-        Event::Created { .. } => "file made",
-        Event::CreatedDirectory { .. } => "directory made",
-        Event::Wrote { .. } => "written",
-        Event::Resized { .. } => "resized",
-        Event::Synced { .. } => "synced",
-        Event::Renamed { .. } => "renamed",
-        Event::Removed { .. } => "removed",
-        Event::SyncedDirectory { .. } => "directory synced",
-        Event::Marked { .. } => "acknowledged",
+        Event::Wrote { file, offset, bytes } => {
+            format!("{} bytes written at {offset} of {file:?}", bytes.len())
+        }
+        other => format!("{other:?}"),
     }
 }
 

@@ -144,7 +144,6 @@ impl<Fact> Bed<Fact> {
             }
         }
         self.world.wake(self.host);
-        self.journal.capture();
         Ok(())
     }
 
@@ -192,8 +191,12 @@ impl<Fact> Bed<Fact> {
         found.ok_or_else(|| Fault::run("no signal"))
     }
 
-    pub(super) fn publication(&mut self, channel: &str) -> Result<ExclusivePublication, Fault> {
-        let mut pending = self.client.add_exclusive_publication(channel, STREAM);
+    pub(super) fn publication(
+        &mut self,
+        channel: &str,
+        stream: StreamId,
+    ) -> Result<ExclusivePublication, Fault> {
+        let mut pending = self.client.add_exclusive_publication(channel, stream);
         let mut publication = None;
         self.until("a publication", |_| {
             publication = pending.poll().map_err(Fault::run)?;
@@ -203,10 +206,14 @@ impl<Fact> Bed<Fact> {
     }
 
     /// Publishes on `channel` and begins to record it; returns publication and recording.
-    pub(super) fn record(&mut self, channel: &str) -> Result<(ExclusivePublication, i64), Fault> {
-        let publication = self.publication(channel)?;
+    pub(super) fn record(
+        &mut self,
+        channel: &str,
+        stream: StreamId,
+    ) -> Result<(ExclusivePublication, i64), Fault> {
+        let publication = self.publication(channel, stream)?;
         let local = SourceLocation::Local;
-        self.ask(|it| it.start_recording(channel, STREAM, local, false))?;
+        self.ask(|it| it.start_recording(channel, stream, local, false))?;
         let id = self.await_signal(RecordingSignal::Start)?.recording_id;
         Ok((publication, id))
     }

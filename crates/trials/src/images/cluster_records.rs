@@ -1,25 +1,29 @@
 //! The protocols of a cluster directory: terms and snapshots in `recording.log`, votes in
-//! `node-state.dat`, and the mark file beside them.
+//! `node-state.dat`, and the mark files beside them and in the archive's directory.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use cluster::config::Config;
 use cluster::directory::{Directory, DirectoryError};
-use cluster::mark_file::MarkFileError;
+use cluster::mark_file::{MarkFile, MarkFileError};
 use cluster::persist::Persister;
 use consensus::{
     LeadershipTermId, Outcome as Persisted, Persist, RecordingId, SnapshotSet, TermRecord,
     newest_snapshot,
 };
+use runtime::files::{FileLock, SyncKind, read_exact_at, write_all_at};
 use runtime::random::Rng;
 use runtime::{Nanos, Now, Ports};
 use sim::World;
+use wire::cluster::mark::{ERROR_LOG_OFFSET, MARK_FILE_NAME, MarkFileHeader};
+use wire::cluster::node_state;
+use wire::message::Message;
 use wire::position::Position;
 
-use super::{Fault, Outcome, Scene, later};
+use super::{Fault, Outcome, Scene, bed, later, model};
 
-const DIRECTORY: &str = "/cluster";
+const DIRECTORY: &str = "/node/cluster";
 const LOG: RecordingId = RecordingId(3);
 const SERVICES: usize = 2;
 
@@ -67,22 +71,24 @@ struct Run {
     host: sim::HostId,
     journal: sim::Journal,
     persister: Persister,
+    /// What lasts as long as the process.
+    _held: (MarkFile, Box<dyn FileLock>),
     states: Vec<Found>,
+    marks: usize,
 }
 
 impl Run {
     fn new(seed: u64) -> Result<Self, Fault> {
         let mut world = World::new(seed);
         let host = world.add_host("host", &[IpAddr::from([10, 0, 0, 1])]);
-        let journal = world.watch(host, Path::new(DIRECTORY));
+        let journal = world.watch(host, Path::new("/node"));
         let process = world.spawn(host, |_| Vec::new());
         let ports = world.ports(process);
         let (directory, _) = open(&ports, world.now(host)).map_err(Fault::run)?;
         let states = vec![found(&directory)];
         let (persister, mark_file, lock) = directory.into_parts(&ports);
-        // They last as long as the process, which ends with the world.
-        std::mem::forget((mark_file, lock));
-        Ok(Self { world, host, journal, persister, states })
+        let _held = (mark_file, lock);
+        Ok(Self { world, host, journal, persister, _held, states, marks: 0 })
     }
 
     /// Makes a record durable, and notes when it was asked for and when it was told to be there.
@@ -109,12 +115,9 @@ impl Run {
     }
 
     /// Marks are odd while a record is being made.
-    fn note(&self) {
-        let is_asked = self.journal.events().iter().rev().find_map(|event| match event {
-            sim::journal::Event::Marked { mark } => Some(*mark),
-            _ => None,
-        });
-        self.journal.mark(is_asked.map_or(1, |mark| mark + 1));
+    fn note(&mut self) {
+        self.marks += 1;
+        self.journal.mark(self.marks);
     }
 
     fn scene(self) -> Scene {
@@ -239,4 +242,71 @@ pub(super) fn node_state(seed: u64) -> Result<Scene, Fault> {
         run.perform(&Persist::CandidateTerm { term, log_position: Position(vote * 640) })?;
     }
     Ok(run.scene())
+}
+
+/// The vote that an old module left in its mark file.
+const OLD_VOTE: i64 = 9;
+
+fn archive_config() -> archive::Config {
+    let mut config = bed::config(true);
+    config.storage.directory = PathBuf::from("/node/archive");
+    config
+}
+
+/// Lives that take a node's directories over one after the other; the first is an old module's,
+/// which kept its vote in the mark file.
+pub(super) fn mark_files(seed: u64) -> Result<Scene, Fault> {
+    let mut world = World::new(seed);
+    let host = world.add_host("host", &[IpAddr::from([10, 0, 0, 1])]);
+    let journal = world.watch(host, Path::new("/node"));
+    for life in 0..5 {
+        let process = world.spawn(host, |_| Vec::new());
+        let ports = world.ports(process);
+        let now = world.now(host);
+        let (mut archive, _) = model::open(&ports, &archive_config(), now).map_err(Fault::run)?;
+        let (mut directory, _) = open(&ports, now).map_err(Fault::run)?;
+        for _ in 0..3 {
+            world.run_for(Nanos::from_millis(1_100));
+            let now = world.now(host);
+            archive.mark_file.beat(now);
+            directory.mark_file.beat(now);
+            journal.capture();
+        }
+        if life == 0 {
+            drop(directory);
+            grow_old(&ports).map_err(Fault::run)?;
+            journal.mark(1);
+        } else if life % 2 == 0 {
+            archive.mark_file.terminate();
+            directory.mark_file.terminate();
+            journal.capture();
+        }
+        world.kill(process);
+    }
+    let judge = move |ports: &Ports, now, known: usize| {
+        let (_, outcome) = model::open(ports, &archive_config(), now)?;
+        let (directory, other) = open(ports, now)?;
+        let vote = directory.node_state.candidate_term().0;
+        if vote != OLD_VOTE && known > 0 {
+            return Err(format!("the vote is {vote}, it was {OLD_VOTE}"));
+        }
+        Ok(outcome.max(other))
+    };
+    Ok(Scene { events: journal.events(), judge: Box::new(judge), end: world.now(host) })
+}
+
+/// Makes the cluster directory that of an old module.
+fn grow_old(ports: &Ports) -> std::io::Result<()> {
+    let directory = Path::new(DIRECTORY);
+    let mark = ports.files.open(&directory.join(MARK_FILE_NAME))?;
+    let mut bytes = vec![0; ERROR_LOG_OFFSET];
+    read_exact_at(&*mark, &mut bytes, 0)?;
+    let mut voted = vec![0; ERROR_LOG_OFFSET];
+    let header = MarkFileHeader::decode(&bytes).map_err(std::io::Error::other)?;
+    let header = MarkFileHeader { candidate_term_id: OLD_VOTE, ..header };
+    header.encode(&mut voted).map_err(std::io::Error::other)?;
+    write_all_at(&*mark, &voted, 0)?;
+    mark.sync(SyncKind::All)?;
+    ports.files.remove(&directory.join(node_state::FILE_NAME))?;
+    ports.files.sync_directory(directory)
 }

@@ -4,9 +4,11 @@
 use std::rc::Rc;
 
 use archive::catalog::{Catalog, Recording};
-use archive_client::{RecordingSignal, SourceLocation};
+use archive_client::{
+    ArchiveClient, FromAnswer, RecordingSignal, Request, SourceLocation,
+};
 use client::ExclusivePublication;
-use wire::position::Position;
+use wire::position::{Position, StreamId};
 
 use super::bed::{self, Bed, DIRECTORY, IPC, SEGMENT, STREAM};
 use super::model::{Change, Fact, Model, Truth, content};
@@ -30,7 +32,9 @@ impl Run {
 
     /// Begins to record a new stream from a position on.
     fn record(&mut self, channel: &str, start: i64) -> Result<(ExclusivePublication, i64), Fault> {
-        let (publication, id) = self.bed.record(channel)?;
+        // No two at once on one stream.
+        let stream = StreamId(STREAM.0 + i32::from(channel.contains("alias=other")));
+        let (publication, id) = self.bed.record(channel, stream)?;
         self.begun.push((id, start, channel.to_string()));
         self.bed.note(Fact::Exists { id });
         Ok((publication, id))
@@ -64,7 +68,12 @@ impl Run {
     }
 
     fn keep(&mut self, id: i64) -> Result<(), Fault> {
-        let recording = self.recording(id)?;
+        let stop = self.recording(id)?.stop_position;
+        self.keep_until(id, stop)
+    }
+
+    fn keep_until(&mut self, id: i64, stop: i64) -> Result<(), Fault> {
+        let recording = Recording { stop_position: stop, ..self.recording(id)? };
         let (files, path) = (&*self.bed.ports().files, &self.config.storage.directory);
         let bytes = Rc::new(content(&recording, files, path).map_err(Fault::run)?);
         self.truths.push(Truth { id, start: recording.start_position, bytes });
@@ -104,7 +113,7 @@ impl Run {
 
     fn extend(&mut self, id: i64, rounds: u32) -> Result<i64, Fault> {
         self.bed.note(Fact::Asked(Change::Extend { id }));
-        let mut publication = self.bed.publication(&self.continued(id)?)?;
+        let mut publication = self.bed.publication(&self.continued(id)?, STREAM)?;
         let local = SourceLocation::Local;
         self.bed.ask(|it| it.extend_recording(id, IPC, STREAM, local, false))?;
         self.bed.await_signal(RecordingSignal::Extend)?;
@@ -123,6 +132,27 @@ impl Run {
         self.bed.await_signal(RecordingSignal::Delete).map(drop)
     }
 
+    /// Moves the start of a recording by a request.
+    fn start_at<A: FromAnswer>(
+        &mut self,
+        id: i64,
+        at: i64,
+        ask: impl FnOnce(&mut ArchiveClient) -> Request<A>,
+    ) -> Result<(), Fault> {
+        let change = Change::Start { id, at };
+        self.bed.note(Fact::Asked(change.clone()));
+        self.bed.ask(ask)?;
+        self.bed.note(Fact::Done(change));
+        Ok(())
+    }
+
+    /// Waits until the segments below a position are gone.
+    fn await_deletion(&mut self, id: i64, below: i64) -> Result<(), Fault> {
+        self.bed.await_signal(RecordingSignal::Delete)?;
+        self.bed.note(Fact::Deleted { id, below });
+        Ok(())
+    }
+
     fn scene(self) -> Scene {
         let Self { bed, config, truths, begun } = self;
         let (events, end) = (bed.journal.events(), bed.world.now(bed.host));
@@ -137,6 +167,26 @@ pub(super) fn create(seed: u64) -> Result<Scene, Fault> {
     let mut run = Run::new(seed)?;
     run.stopped(14)?;
     run.stopped(2)?;
+    Ok(run.scene())
+}
+
+/// Two recordings at once, which nobody ends.
+pub(super) fn live(seed: u64) -> Result<Scene, Fault> {
+    let mut run = Run::new(seed)?;
+    let (mut one, first) = run.record(IPC, 0)?;
+    let (mut other, second) = run.record(&format!("{IPC}|alias=other"), 0)?;
+    for _ in 0..6 {
+        run.publish(&mut one, first, 2)?;
+        run.publish(&mut other, second, 1)?;
+    }
+    for (publication, id) in [(&one, first), (&other, second)] {
+        run.bed.await_recorded(id, publication.position())?;
+        // What stands in the files now is what any image may hold a part of.
+        let position = publication.position().0;
+        run.keep_until(id, position)?;
+        run.bed.note(Fact::Recorded { id, position });
+    }
+    // Before the publications end.
     Ok(run.scene())
 }
 
@@ -166,31 +216,46 @@ pub(super) fn truncate(seed: u64) -> Result<Scene, Fault> {
     Ok(run.scene())
 }
 
-/// Recordings whose first segments go, at once or by detaching; one of them goes as a whole.
+/// A recording whose first segments go, and then all of it.
 pub(super) fn purge(seed: u64) -> Result<Scene, Fault> {
     let mut run = Run::new(seed)?;
-    let (first, _) = run.stopped(16)?;
-    let (second, _) = run.stopped(10)?;
-    for (id, at) in [(first, SEGMENT), (first, 2 * SEGMENT), (second, SEGMENT)] {
+    let (id, _) = run.stopped(16)?;
+    for at in [SEGMENT, 2 * SEGMENT] {
         let change = Change::Start { id, at };
         run.bed.note(Fact::Asked(change.clone()));
-        if id == first {
-            run.bed.ask(|it| it.purge_segments(id, Position(at)))?;
-            run.bed.note(Fact::Done(change));
-        } else {
-            run.bed.ask(|it| it.detach_segments(id, Position(at)))?;
-            run.bed.note(Fact::Done(change));
-            run.bed.ask(|it| it.delete_detached_segments(id))?;
-        }
-        run.bed.await_signal(RecordingSignal::Delete)?;
-        run.bed.note(Fact::Deleted { id, below: at });
+        run.bed.ask(|it| it.purge_segments(id, Position(at)))?;
+        run.bed.note(Fact::Done(change));
+        run.await_deletion(id, at)?;
     }
-    run.bed.note(Fact::Asked(Change::Purge { id: first }));
-    run.bed.ask(|it| it.purge_recording(first))?;
-    run.bed.note(Fact::Done(Change::Purge { id: first }));
-    run.bed.await_signal(RecordingSignal::Delete)?;
-    run.bed.note(Fact::Deleted { id: first, below: i64::MAX });
+    run.bed.note(Fact::Asked(Change::Purge { id }));
+    run.bed.ask(|it| it.purge_recording(id))?;
+    run.bed.note(Fact::Done(Change::Purge { id }));
+    run.await_deletion(id, i64::MAX)?;
     run.stopped(1)?;
+    Ok(run.scene())
+}
+
+/// Segments that are detached and then deleted.
+pub(super) fn detach(seed: u64) -> Result<Scene, Fault> {
+    let mut run = Run::new(seed)?;
+    let (id, _) = run.stopped(24)?;
+    for at in [SEGMENT, 2 * SEGMENT] {
+        run.start_at(id, at, |it| it.detach_segments(id, Position(at)))?;
+        run.bed.ask(|it| it.delete_detached_segments(id))?;
+        run.await_deletion(id, at)?;
+    }
+    Ok(run.scene())
+}
+
+/// Segments that are detached and attached again.
+pub(super) fn attach(seed: u64) -> Result<Scene, Fault> {
+    let mut run = Run::new(seed)?;
+    let (id, _) = run.stopped(24)?;
+    for at in [SEGMENT, 2 * SEGMENT] {
+        run.start_at(id, at, |it| it.detach_segments(id, Position(at)))?;
+        run.start_at(id, 0, |it| it.attach_segments(id))?;
+    }
+    run.extend(id, 3)?;
     Ok(run.scene())
 }
 
@@ -212,8 +277,7 @@ pub(super) fn migrate(seed: u64) -> Result<Scene, Fault> {
     run.truths.push(Truth { id: first, start: 0, bytes: Rc::new(whole) });
     run.bed.ask(|it| it.migrate_segments(second, first))?;
     run.bed.note(Fact::Done(change));
-    run.bed.await_signal(RecordingSignal::Delete)?;
-    run.bed.note(Fact::Deleted { id: second, below: i64::MAX });
+    run.await_deletion(second, i64::MAX)?;
     Ok(run.scene())
 }
 

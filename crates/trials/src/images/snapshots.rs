@@ -95,7 +95,6 @@ impl Run {
             let _ = self.observer.do_work(now).map_err(Fault::run)?;
             self.world.wake(self.host);
             self.world.run_for(Nanos::from_millis(1));
-            self.journal.capture();
             if condition(self)? {
                 return Ok(());
             }
@@ -151,7 +150,7 @@ impl Run {
         let counters = self.observer.counters();
         let record = counters.records().find(|record| record.type_id == toggle.type_id());
         let id = record.ok_or_else(|| Fault::run("no toggle"))?.id;
-        let writer = counters.writer_unchecked(id).map_err(Fault::run)?;
+        let mut writer = counters.writer_unchecked(id).map_err(Fault::run)?;
         if !writer.replace(1, SNAPSHOT) {
             return Err(Fault::run("the toggle is in use"));
         }
