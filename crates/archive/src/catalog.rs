@@ -10,14 +10,19 @@
 //! 2. its body written, not its header: zeros where a length would be, so the end of the catalog;
 //! 3. its header written, not all of its body (power lost): an entry that does not decode, at the
 //!    end; nobody was told of it, so it is wiped at the next start;
-//! 4. an entry changed in place: old or new, since what changes together lies in one 64-byte line.
+//! 4. an entry changed in place: old or new, since what changes together lies in one 64-byte line;
+//! 5. an entry that outgrew its place: the old catalog or the new one, which takes its name whole.
+//!
+//! With a guard (see [`runtime::guarded`]) each of these is done as a whole or not at all, and what
+//! rotted meanwhile is restored.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use runtime::files::{File, Files, SyncKind, read_exact_at, write_all_at};
+use runtime::files::{File, Files};
+use runtime::guarded::{Due, GuardError, Guarded};
 
 use wire::archive::STORAGE_VERSION;
 use wire::archive::catalog::{
@@ -98,6 +103,20 @@ impl Recording {
             term_offset: position.term_offset(self.term_buffer_length),
             stream_id: self.stream_id,
         }
+    }
+
+    /// Whether both are of one stream and cut alike, so that one can continue the other.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let shape = |it: &Self| {
+            (
+                it.segment_file_length,
+                it.term_buffer_length,
+                it.initial_term_id,
+                it.stream_id,
+                it.mtu_length,
+            )
+        };
+        shape(self) == shape(other)
     }
 
     /// As the wire and the disk have it.
@@ -185,6 +204,9 @@ pub enum CatalogError {
     /// No valid entry has this id.
     #[error("recording {0} is unknown")]
     Unknown(i64),
+    /// It is not what it was.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
     /// The file cannot be read or changed.
     #[error("catalog: {0}")]
     Io(#[from] io::Error),
@@ -199,7 +221,7 @@ struct Entry {
 
 /// The catalog of an archive.
 pub struct Catalog {
-    file: Arc<dyn File>,
+    file: Guarded,
     capacity: u64,
     next_recording_id: i64,
     end: u64,
@@ -215,19 +237,49 @@ impl Catalog {
     /// # Errors
     /// See [`CatalogError`]. Nothing was changed then.
     pub fn open(
-        files: &dyn Files,
+        files: &Arc<dyn Files>,
         directory: &Path,
         capacity: u64,
         checksum: Option<Checksum>,
     ) -> Result<Self, CatalogError> {
+        Self::begin(files, directory, capacity, checksum, false).map(|(catalog, _)| catalog)
+    }
+
+    /// The same with a guard; says what that found.
+    ///
+    /// # Errors
+    /// See [`CatalogError`].
+    pub fn open_guarded(
+        files: &Arc<dyn Files>,
+        directory: &Path,
+        capacity: u64,
+        checksum: Option<Checksum>,
+    ) -> Result<(Self, Vec<String>), CatalogError> {
+        Guarded::expect_none(&**files, &directory.join(FILE_NAME))?;
+        Self::begin(files, directory, capacity, checksum, true)
+    }
+
+    fn begin(
+        files: &Arc<dyn Files>,
+        directory: &Path,
+        capacity: u64,
+        checksum: Option<Checksum>,
+        is_guarded: bool,
+    ) -> Result<(Self, Vec<String>), CatalogError> {
         let path = directory.join(FILE_NAME);
         let capacity = capacity.clamp(HEADER_LENGTH as u64, i32::MAX as u64);
-        let existing = files.entry(&path)?.is_some();
-        let file = if existing { files.open(&path)? } else { files.create(&path)? };
-        let length = file.length()?;
+        if files.entry(&path)?.is_none() {
+            files.create(&path)?;
+        }
+        let mut file = Guarded::open(files, &path)?;
+        let mut findings = Vec::new();
+        if is_guarded && Guarded::has_log(&**files, &path)? {
+            findings = file.guard()?;
+        }
+        let bytes = file.content()?;
         let mut catalog = Self {
             file,
-            capacity: length.max(capacity),
+            capacity: capacity.max(bytes.len() as u64),
             next_recording_id: 0,
             end: HEADER_LENGTH as u64,
             alignment: ALIGNMENT.cast_unsigned() as usize,
@@ -235,17 +287,19 @@ impl Catalog {
             entries: BTreeMap::new(),
             is_unsynced: false,
         };
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-        read_exact_at(&*catalog.file, &mut bytes, 0)?;
         if bytes.len() < HEADER_LENGTH || bytes[..HEADER_LENGTH].iter().all(|&byte| byte == 0) {
-            catalog.initialize(files, directory)?;
-            return Ok(catalog);
+            catalog.initialize(&**files, directory)?;
+        } else {
+            catalog.read(&bytes)?;
+            if (bytes.len() as u64) < catalog.capacity {
+                catalog.file.set_length(catalog.capacity)?;
+            }
         }
-        catalog.read(&bytes)?;
-        if length < catalog.capacity {
-            catalog.file.set_length(catalog.capacity)?;
+        if is_guarded && !catalog.file.is_guarded() {
+            catalog.file.settle()?;
+            findings = catalog.file.guard()?;
         }
-        Ok(catalog)
+        Ok((catalog, findings))
     }
 
     /// Writes the header of a new catalog; a crash before leaves an empty or zero file, which the
@@ -254,8 +308,8 @@ impl Catalog {
         self.file.set_length(self.capacity)?;
         let mut header = [0; HEADER_LENGTH];
         CatalogHeader::new(STORAGE_VERSION, 0).encode(&mut header).map_err(invalid)?;
-        write_all_at(&*self.file, &header, 0)?;
-        self.file.sync(SyncKind::All)?;
+        self.file.write(&header, 0)?;
+        self.file.settle()?;
         files.sync_directory(directory)?;
         Ok(())
     }
@@ -280,7 +334,7 @@ impl Catalog {
                 Ok(length) => offset += length,
                 // Nobody was told of the last entry unless all of it was durable.
                 Err(_) if is_last(rest) => {
-                    write_all_at(&*self.file, &[0; HEADER_LENGTH], offset as u64)?;
+                    self.file.write(&[0; HEADER_LENGTH], offset as u64)?;
                     self.is_unsynced = true;
                     break;
                 }
@@ -320,7 +374,40 @@ impl Catalog {
     /// The file, for syncs.
     #[must_use]
     pub const fn file(&self) -> &Arc<dyn File> {
-        &self.file
+        self.file.file()
+    }
+
+    /// What has to be durable before changes reach the file: see [`Guarded::log`].
+    ///
+    /// # Errors
+    /// The host refuses.
+    pub fn log(&mut self) -> io::Result<Option<Due>> {
+        self.file.log()
+    }
+
+    /// Writes changes to the file: see [`Guarded::apply`].
+    ///
+    /// # Errors
+    /// The host refuses.
+    pub fn apply(&mut self) -> io::Result<()> {
+        self.file.apply()
+    }
+
+    /// The file is durable: see [`Guarded::on_durable`].
+    ///
+    /// # Errors
+    /// The host refuses.
+    pub fn on_durable(&mut self) -> io::Result<()> {
+        self.file.on_durable()
+    }
+
+    /// Makes all changes durable. Blocks.
+    ///
+    /// # Errors
+    /// The host refuses: none of them may count.
+    pub fn settle(&mut self) -> io::Result<()> {
+        self.is_unsynced = false;
+        self.file.settle()
     }
 
     /// Whether anything was changed since this was last asked; the caller then owes a sync.
@@ -404,9 +491,10 @@ impl Catalog {
         let needed = frame_length(&recording.descriptor(), self.alignment);
         let frame_length = needed.max(old_length);
         if frame_length > old_length {
-            self.move_up(offset + old_length as u64, (frame_length - old_length) as u64)?;
+            self.outgrow(&recording, offset, old_length, frame_length)?;
+        } else {
+            self.write_entry(&recording, offset, frame_length)?;
         }
-        self.write_entry(&recording, offset, frame_length)?;
         self.entries.insert(recording_id, Entry { offset, frame_length, recording });
         Ok(())
     }
@@ -418,26 +506,41 @@ impl Catalog {
     pub fn remove(&mut self, recording_id: i64, state: RecordingState) -> Result<(), CatalogError> {
         let entry = self.entries.get(&recording_id).ok_or(CatalogError::Unknown(recording_id))?;
         let offset = entry.offset + STATE_OFFSET as u64;
-        write_all_at(&*self.file, &state.code().to_le_bytes(), offset)?;
+        self.file.write(&state.code().to_le_bytes(), offset)?;
         self.is_unsynced = true;
         self.entries.remove(&recording_id);
         Ok(())
     }
 
     fn reserve(&mut self, needed: u64) -> Result<(), CatalogError> {
+        let capacity = self.capacity_for(needed)?;
+        if capacity > self.capacity {
+            self.file.set_length(capacity)?;
+            self.capacity = capacity;
+        }
+        Ok(())
+    }
+
+    fn capacity_for(&self, needed: u64) -> Result<u64, CatalogError> {
         if needed > i32::MAX as u64 {
             return Err(CatalogError::Full);
-        }
-        if needed <= self.capacity {
-            return Ok(());
         }
         let mut capacity = self.capacity;
         while capacity < needed {
             capacity = (capacity + (capacity / 2).max(1)).min(i32::MAX as u64);
         }
-        self.file.set_length(capacity)?;
-        self.capacity = capacity;
-        Ok(())
+        Ok(capacity)
+    }
+
+    fn frame(&self, recording: &Recording, frame_length: usize) -> Result<Vec<u8>, CatalogError> {
+        let mut frame = vec![0; frame_length];
+        let descriptor = recording.descriptor();
+        encode_frame(&descriptor, RecordingState::Valid, 0, &mut frame).map_err(invalid)?;
+        if let Some(checksum) = self.checksum {
+            let value = checksum.compute(&frame[HEADER_LENGTH..]);
+            encode_frame(&descriptor, RecordingState::Valid, value, &mut frame).map_err(invalid)?;
+        }
+        Ok(frame)
     }
 
     /// Body first, then the header that makes it count.
@@ -447,35 +550,40 @@ impl Catalog {
         offset: u64,
         frame_length: usize,
     ) -> Result<(), CatalogError> {
-        let mut frame = vec![0; frame_length];
-        let descriptor = recording.descriptor();
-        encode_frame(&descriptor, RecordingState::Valid, 0, &mut frame).map_err(invalid)?;
-        if let Some(checksum) = self.checksum {
-            let value = checksum.compute(&frame[HEADER_LENGTH..]);
-            encode_frame(&descriptor, RecordingState::Valid, value, &mut frame).map_err(invalid)?;
-        }
+        let frame = self.frame(recording, frame_length)?;
         let (header, body) = frame.split_at(HEADER_LENGTH);
-        write_all_at(&*self.file, body, offset + HEADER_LENGTH as u64)?;
-        write_all_at(&*self.file, header, offset)?;
+        self.file.write(body, offset + HEADER_LENGTH as u64)?;
+        self.file.write(header, offset)?;
         self.is_unsynced = true;
         Ok(())
     }
 
     fn write_next_recording_id(&mut self) -> Result<(), CatalogError> {
         let bytes = self.next_recording_id.to_le_bytes();
-        write_all_at(&*self.file, &bytes, NEXT_RECORDING_ID_OFFSET as u64)?;
+        self.file.write(&bytes, NEXT_RECORDING_ID_OFFSET as u64)?;
         self.is_unsynced = true;
         Ok(())
     }
 
-    /// Moves everything from `offset` on by `distance`.
-    fn move_up(&mut self, offset: u64, distance: u64) -> Result<(), CatalogError> {
-        self.reserve(self.end + distance)?;
-        let mut bytes = vec![0; (self.end - offset) as usize];
-        read_exact_at(&*self.file, &mut bytes, offset)?;
-        write_all_at(&*self.file, &bytes, offset + distance)?;
+    /// Writes an entry that has become longer, and those behind it further on: all or nothing.
+    fn outgrow(
+        &mut self,
+        recording: &Recording,
+        offset: u64,
+        old_length: usize,
+        frame_length: usize,
+    ) -> Result<(), CatalogError> {
+        let distance = (frame_length - old_length) as u64;
+        let capacity = self.capacity_for(self.end + distance)?;
+        let mut content = self.file.content()?;
+        content.truncate(self.end as usize);
+        let at = offset as usize;
+        content.splice(at..at + old_length, self.frame(recording, frame_length)?);
+        content.resize(capacity as usize, 0);
+        self.file.replace(&content)?;
+        (self.capacity, self.is_unsynced) = (capacity, true);
         self.end += distance;
-        for entry in self.entries.values_mut().filter(|entry| entry.offset >= offset) {
+        for entry in self.entries.values_mut().filter(|entry| entry.offset > offset) {
             entry.offset += distance;
         }
         Ok(())

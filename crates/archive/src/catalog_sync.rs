@@ -7,14 +7,24 @@ use std::io;
 
 use runtime::background::{Background, Job, Outcome, Ticket};
 use runtime::files::SyncKind;
+use runtime::guarded::Due;
 
 use crate::catalog::Catalog;
+
+/// Which sync is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Of the log of a guarded catalog.
+    Logging,
+    /// Of the file itself.
+    Applying,
+}
 
 /// Follows the syncs of the catalog.
 pub(crate) struct CatalogSync {
     kind: Option<SyncKind>,
     background: Box<dyn Background>,
-    in_flight: Option<Ticket>,
+    in_flight: Option<(Ticket, Stage)>,
     submitted: u64,
     completed: u64,
     is_wanted: bool,
@@ -36,6 +46,11 @@ impl CatalogSync {
         self.submitted + u64::from(self.is_wanted)
     }
 
+    /// Whether changes are made durable at all.
+    pub(crate) const fn is_synced(&self) -> bool {
+        self.kind.is_some()
+    }
+
     /// Syncs up to this number have completed.
     pub(crate) const fn completed(&self) -> u64 {
         self.completed
@@ -48,32 +63,47 @@ impl CatalogSync {
     /// nothing. The archive has to end.
     pub(crate) fn do_work(&mut self, catalog: &mut Catalog) -> io::Result<usize> {
         let mut done = 0;
-        let (in_flight, completed, submitted) =
-            (&mut self.in_flight, &mut self.completed, self.submitted);
-        let mut result = Ok(());
-        self.background.poll(&mut |ticket, outcome| {
-            if in_flight.take_if(|awaited| *awaited == ticket).is_some() {
-                *completed = submitted;
-                done += 1;
-            }
+        let mut outcomes = Vec::new();
+        self.background.poll(&mut |ticket, outcome| outcomes.push((ticket, outcome)));
+        for (ticket, outcome) in outcomes {
             if let Outcome::Failed(error) = outcome {
-                result = Err(error);
+                return Err(error);
             }
-        });
-        result?;
+            let Some((_, stage)) = self.in_flight.take_if(|(awaited, _)| *awaited == ticket) else {
+                continue;
+            };
+            done += 1;
+            match stage {
+                Stage::Logging => {
+                    catalog.apply()?;
+                    self.sync_file(catalog);
+                }
+                Stage::Applying => {
+                    catalog.on_durable()?;
+                    self.completed = self.submitted;
+                }
+            }
+        }
         self.barrier(catalog);
-        if let Some(sync) = self.kind
-            && self.is_wanted
-            && self.in_flight.is_none()
-        {
-            let files = vec![catalog.file().clone()];
-            let job = Job::Sync { files, sync, directories: Vec::new() };
-            self.in_flight = Some(self.background.submit(job));
+        if self.kind.is_some() && self.is_wanted && self.in_flight.is_none() {
+            match catalog.log()? {
+                Some(Due { files, directories }) => {
+                    let job = Job::Sync { files, sync: SyncKind::All, directories };
+                    self.in_flight = Some((self.background.submit(job), Stage::Logging));
+                }
+                None => self.sync_file(catalog),
+            }
             self.submitted += 1;
             self.is_wanted = false;
             done += 1;
         }
         Ok(done)
+    }
+
+    fn sync_file(&mut self, catalog: &Catalog) {
+        let (files, sync) = (vec![catalog.file().clone()], self.kind.unwrap_or(SyncKind::All));
+        let job = Job::Sync { files, sync, directories: Vec::new() };
+        self.in_flight = Some((self.background.submit(job), Stage::Applying));
     }
 }
 
@@ -91,7 +121,7 @@ mod tests {
     #[test]
     fn a_change_during_a_sync_waits_for_the_next_one() {
         let disk = Disk::new();
-        let mut catalog = Catalog::open(&*disk.files(), Path::new(DIRECTORY), 4_096, None).unwrap();
+        let mut catalog = Catalog::open(&disk.files(), Path::new(DIRECTORY), 4_096, None).unwrap();
         let mut sync = CatalogSync::new(Some(SyncKind::Data), disk.background());
         assert_eq!(sync.barrier(&mut catalog), 0);
         change(&mut catalog);
@@ -110,7 +140,7 @@ mod tests {
     #[test]
     fn without_syncs_nothing_waits() {
         let disk = Disk::new();
-        let mut catalog = Catalog::open(&*disk.files(), Path::new(DIRECTORY), 4_096, None).unwrap();
+        let mut catalog = Catalog::open(&disk.files(), Path::new(DIRECTORY), 4_096, None).unwrap();
         let mut sync = CatalogSync::new(None, disk.background());
         change(&mut catalog);
         assert_eq!(sync.barrier(&mut catalog), 0);
@@ -120,7 +150,7 @@ mod tests {
     #[test]
     fn a_failed_sync_is_told() {
         let disk = Disk::new();
-        let mut catalog = Catalog::open(&*disk.files(), Path::new(DIRECTORY), 4_096, None).unwrap();
+        let mut catalog = Catalog::open(&disk.files(), Path::new(DIRECTORY), 4_096, None).unwrap();
         let mut sync = CatalogSync::new(Some(SyncKind::All), disk.background());
         change(&mut catalog);
         disk.fail_syncs(1);

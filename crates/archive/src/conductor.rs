@@ -163,7 +163,7 @@ impl Conductor {
     /// The end, in order: recordings are ended where they stand, durably.
     pub(crate) fn close(&mut self, now: Now) {
         self.end_recordings(now);
-        let synced = self.catalog.file().sync(runtime::files::SyncKind::All);
+        let synced = self.catalog.settle();
         if let Err(error) = synced {
             self.note(&format!("catalog cannot be synced: {error}"), now);
         }

@@ -85,6 +85,9 @@ runtime::config! {
         record_checksum: Option<Checksum> = None, "aeron.archive.record.checksum";
         /// Checksum verified for each replayed frame: CRC-32, CRC-32C or none.
         replay_checksum: Option<Checksum> = None, "aeron.archive.replay.checksum";
+        /// Whether the catalog has a log beside it, by which what was torn or rotted is told and
+        /// restored.
+        guards: bool = false, "coracle.archive.guards";
         /// Length in bytes of the error log in the mark file.
         error_buffer_length: i32 = 1 << 20, "aeron.archive.error.buffer.length";
     }

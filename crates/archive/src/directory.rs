@@ -7,14 +7,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use runtime::files::{FileLock, Files, SyncKind, create_durable_directory};
+use runtime::files::{FileLock, Files, create_durable_directory};
+use runtime::guarded::Guarded;
 use runtime::owners;
 use runtime::ports::Ports;
 use wire::archive::catalog::RecordingState;
 use wire::time::Now;
 
-use crate::catalog::{Catalog, CatalogError, Recording};
+use crate::catalog::{Catalog, CatalogError, FILE_NAME, Recording};
 use crate::config::Config;
+use crate::inventory;
 use crate::mark_file::{self, MarkFile, MarkFileError};
 use crate::recovery::{End, RecoveryError, make_durable, recover, remove_spares};
 use crate::writer::Store;
@@ -92,12 +94,17 @@ impl Directory {
         }
         let capacity = storage.catalog_capacity.cast_unsigned();
         let checksum = storage.record_checksum;
-        let mut catalog = Catalog::open(files, path, capacity, checksum)?;
-        let mut findings = Vec::new();
+        let (mut catalog, mut findings) = if storage.guards {
+            Catalog::open_guarded(&ports.files, path, capacity, checksum)?
+        } else {
+            Guarded::forget(files, &path.join(FILE_NAME)).map_err(failed)?;
+            (Catalog::open(&ports.files, path, capacity, checksum)?, Vec::new())
+        };
         remove_spares(files, path).map_err(failed)?;
         settle(files, path, config, &mut catalog, &mut findings, now)?;
+        findings.extend(inventory::check(files, path, &mut catalog)?);
         if catalog.take_unsynced() {
-            catalog.file().sync(SyncKind::All).map_err(failed)?;
+            catalog.settle().map_err(failed)?;
         }
         let store = Store {
             files: ports.files.clone(),
@@ -157,9 +164,10 @@ fn settle(
 
 /// Deletes all that an archive keeps, but not the guards.
 fn delete(files: &dyn Files, directory: &Path) -> io::Result<()> {
+    Guarded::forget(files, &directory.join(FILE_NAME))?;
     for entry in files.list(directory)? {
         let is_segment = crate::segment::parse_name(&entry.name).is_some();
-        if is_segment || entry.name == crate::catalog::FILE_NAME {
+        if is_segment || entry.name == FILE_NAME {
             files.remove(&directory.join(&entry.name))?;
         }
     }

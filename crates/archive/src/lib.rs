@@ -22,6 +22,7 @@ mod counters;
 pub mod directory;
 mod events;
 mod frame;
+mod inventory;
 mod launch;
 mod listing;
 pub mod mark_file;

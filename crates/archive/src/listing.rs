@@ -160,7 +160,7 @@ mod tests {
     fn catalog(count: usize) -> Catalog {
         let disk = Disk::new();
         let mut catalog =
-            Catalog::open(&*disk.files(), Path::new(DIRECTORY), 1 << 20, None).unwrap();
+            Catalog::open(&disk.files(), Path::new(DIRECTORY), 1 << 20, None).unwrap();
         for index in 0..count {
             let recording = Recording {
                 term_buffer_length: 65_536,

@@ -38,6 +38,9 @@ runtime::config! {
         mark_file_directory: Option<PathBuf> = None, "aeron.cluster.mark.file.dir";
         /// Services of this member: 0 to 10.
         service_count: i32 = 1, "aeron.cluster.service.count";
+        /// Whether recording log and node state have logs beside them, by which what was torn or
+        /// rotted is told and restored.
+        guards: bool = false, "coracle.cluster.guards";
         /// Length in bytes of the error log in the mark file.
         error_buffer_length: i32 = 1 << 20, "aeron.cluster.error.buffer.length";
     }

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use consensus::{LeadershipTermId, RecordingId, Recovery, SnapshotSet, newest_snapshot};
-use runtime::files::{FileLock, SyncKind, create_durable_directory};
+use runtime::files::{FileLock, create_durable_directory};
 use runtime::owners;
 use runtime::{Now, Ports};
 use wire::position::Position;
@@ -54,6 +54,8 @@ pub struct Directory {
     pub node_state: NodeState,
     /// Shows that the module lives.
     pub mark_file: MarkFile,
+    /// What had to be repaired, for the error log.
+    pub findings: Vec<String>,
     /// Keeps the directory as long as it lives.
     pub lock: Box<dyn FileLock>,
     path: PathBuf,
@@ -104,18 +106,26 @@ impl Directory {
         };
         let header = mark_file::header(config, around, now);
         let is_dead = |process_id| last_owners.contains(&process_id);
-        let mark_file = MarkFile::create(files, marks, &header, is_dead, now)?;
+        let vote = mark_file::take_over(files, marks, is_dead, now)?;
+        let vote = LeadershipTermId(vote);
+        let guards = config.member.guards;
+        let mut findings = Vec::new();
+        let (mut recording_log, found) = RecordingLog::open(&ports.files, path, guards)?;
+        findings.extend(found);
+        findings.extend(recording_log.cut().map_err(failed)?);
+        let (mut node_state, found) = NodeState::open(&ports.files, path, guards)?;
+        findings.extend(found);
+        // Before the old mark file goes, and with it the only word of it.
+        if vote > node_state.candidate_term() {
+            node_state.store(vote, Position(0), now.epoch_millis()).map_err(failed)?;
+            node_state.settle().map_err(failed)?;
+        }
+        let mark_file = MarkFile::create(files, marks, &header, vote.0, now)?;
         mark_file::link(files, path, marks).map_err(failed)?;
         // Else a power cut brings back what others left here, whom nobody remembers.
         files.sync_directory(marks).map_err(failed)?;
-        let recording_log = RecordingLog::open(files, path)?;
-        let mut node_state = NodeState::open(files, path)?;
-        let vote = LeadershipTermId(mark_file.earlier_candidate_term());
-        if node_state.is_new() && vote > LeadershipTermId::NONE {
-            node_state.store(vote, Position(0), now.epoch_millis()).map_err(failed)?;
-            node_state.file().sync(SyncKind::All).map_err(failed)?;
-        }
-        Ok(Self { recording_log, node_state, mark_file, lock, path: path.to_path_buf() })
+        let path = path.to_path_buf();
+        Ok(Self { recording_log, node_state, mark_file, findings, lock, path })
     }
 
     /// The recording of the log that the terms name: to be looked up in the archive.

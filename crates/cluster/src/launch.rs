@@ -403,7 +403,8 @@ impl ConsensusModule {
         set: Option<&SnapshotSet>,
     ) {
         let Joined { client, luggage, services, peers, gauges } = joined;
-        let Luggage { directory, authenticator, settings, .. } = luggage;
+        let Luggage { mut directory, authenticator, settings, .. } = luggage;
+        let findings = std::mem::take(&mut directory.findings);
         let handle = client.handle();
         let (key, label) = counters::recovery(set, self.config.member.cluster_id);
         let recovery = Recovery::Asked(handle.add_counter(counters::RECOVERY_TYPE, &key, &label));
@@ -428,7 +429,7 @@ impl ConsensusModule {
             mark,
             _lock: lock,
             stalls: StallTracker::new(self.config.limits.cycle_threshold),
-            state: State::new(),
+            state: State { findings, ..State::new() },
             client,
             core,
             settings,

@@ -61,14 +61,11 @@ pub struct MarkFile {
     activity: Activity,
     _mapping: Mapping,
     next_heartbeat: Nanos,
-    earlier_candidate_term: i64,
 }
 
 impl MarkFile {
-    /// Makes the mark file of a directory, or takes over that of a dead module.
-    ///
-    /// `is_owner_dead` says that the lock of our own kind was free and its file names the same
-    /// process as the mark file does: then the time stamp need not be waited for.
+    /// Makes the mark file of a directory, in place of that which was taken over, whose vote must
+    /// be kept elsewhere by now.
     ///
     /// A crash while it is made leaves a file without version, which the next start replaces.
     ///
@@ -78,16 +75,11 @@ impl MarkFile {
         files: &dyn Files,
         directory: &Path,
         header: &MarkFileHeader<'_>,
-        is_owner_dead: impl FnOnce(i64) -> bool,
+        earlier_candidate_term: i64,
         now: Now,
     ) -> Result<Self, MarkFileError> {
         let path = directory.join(MARK_FILE_NAME);
-        let mut earlier_candidate_term = -1;
-        if let Some(old) = files.entry(&path)? {
-            if old.length >= ERROR_LOG_OFFSET as u64 {
-                let old = files.map(&path)?;
-                earlier_candidate_term = take_over(&old, directory, is_owner_dead, now)?;
-            }
+        if files.entry(&path)?.is_some() {
             files.remove(&path)?;
         }
         let error_length = usize::try_from(header.error_buffer_length).unwrap_or(0);
@@ -102,13 +94,7 @@ impl MarkFile {
         let activity = Activity::new(buffer, VERSION_OFFSET, ACTIVITY_TIMESTAMP_OFFSET);
         activity.signal_ready(header.version, now.epoch_millis());
         let next_heartbeat = now.mono + HEARTBEAT_INTERVAL;
-        Ok(Self { activity, _mapping: mapping, next_heartbeat, earlier_candidate_term })
-    }
-
-    /// The vote that an old module kept here; -1 if there is none.
-    #[must_use]
-    pub const fn earlier_candidate_term(&self) -> i64 {
-        self.earlier_candidate_term
+        Ok(Self { activity, _mapping: mapping, next_heartbeat })
     }
 
     /// Shows that the module lives, once a second. Returns when to call again.
@@ -194,14 +180,28 @@ pub fn link(files: &dyn Files, directory: &Path, mark_directory: &Path) -> io::R
     Ok(())
 }
 
+/// Takes over the mark file of a dead module, and returns the vote that an old module kept there;
+/// -1 if there is none.
+///
 /// The genuine rule: a module whose time stamp is recent lives; the time stamp of a dead one is
-/// swapped, and of several that try, one succeeds. Returns the vote that stood in the file.
-fn take_over(
-    old: &Mapping,
+/// swapped, and of several that try, one succeeds. `is_owner_dead` says that the lock of our own
+/// kind was free and its file names the same process as the mark file does: then the time stamp
+/// need not be waited for.
+///
+/// # Errors
+/// See [`MarkFileError`].
+pub fn take_over(
+    files: &dyn Files,
     directory: &Path,
     is_owner_dead: impl FnOnce(i64) -> bool,
     now: Now,
 ) -> Result<i64, MarkFileError> {
+    let path = directory.join(MARK_FILE_NAME);
+    let is_whole = |length: u64| length >= ERROR_LOG_OFFSET as u64;
+    if !files.entry(&path)?.is_some_and(|old| is_whole(old.length)) {
+        return Ok(-1);
+    }
+    let old = files.map(&path)?;
     let buffer = AtomicBuffer::new(old.region().clone());
     let mut bytes = vec![0; ERROR_LOG_OFFSET];
     buffer.copy_out(0, &mut bytes);
@@ -266,7 +266,8 @@ mod tests {
     ) -> Result<MarkFile, MarkFileError> {
         let config = config();
         let header = header(&config, around(7), now);
-        MarkFile::create(files, path, &header, |pid| Some(pid) == dead, now)
+        let vote = take_over(files, path, |pid| Some(pid) == dead, now)?;
+        MarkFile::create(files, path, &header, vote, now)
     }
 
     #[test]
@@ -298,11 +299,8 @@ mod tests {
         old.encode(&mut bytes).unwrap();
         let file = files.create(&path.join(MARK_FILE_NAME)).unwrap();
         write_all_at(&*file, &bytes, 0).unwrap();
-        let mark_file = create(&*files, &path, None, at(100)).unwrap();
-        assert_eq!(mark_file.earlier_candidate_term(), 9);
-        drop(mark_file);
-        let again = create(&*files, &path, Some(7), at(100)).unwrap();
-        assert_eq!(again.earlier_candidate_term(), 9);
+        create(&*files, &path, None, at(100)).unwrap();
+        assert_eq!(take_over(&*files, &path, |pid| pid == 7, at(100)).unwrap(), 9);
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use consensus::{Outcome, Persist, RecordingId, SnapshotEntry};
 use runtime::background::{Background, Job, Outcome as JobOutcome, Ticket};
-use runtime::files::{File, SyncKind};
+use runtime::files::SyncKind;
+use runtime::guarded::{Due, Guarded};
 use runtime::{Now, Ports};
 
 use crate::node_state::NodeState;
@@ -26,11 +26,19 @@ pub struct Persister {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Idle,
-    Syncing(Ticket),
-    Durable,
+    /// The log of a guarded file is being made durable.
+    Logging(Ticket, Record),
+    /// The file is.
+    Syncing(Ticket, Record),
+    Durable(Record),
+}
+
+/// What is being made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Record {
+    is_vote: bool,
     /// The name of the log's recording.
-    Binding(Ticket),
-    Bound,
+    is_binding: bool,
 }
 
 /// A record could not be made durable: the node must end, since it cannot keep its word.
@@ -73,11 +81,12 @@ impl Persister {
         timestamp: i64,
     ) -> Result<Outcome, PersistError> {
         if self.state == State::Idle {
-            let file = self.write(now, record, recording_id, timestamp)?;
-            self.state = State::Syncing(self.sync(file));
+            self.write(now, record, recording_id, timestamp)?;
+            let is_vote = matches!(record, Persist::CandidateTerm { .. });
+            self.begin(Record { is_vote, is_binding: false })?;
         }
         self.poll()?;
-        if self.state == State::Durable {
+        if matches!(self.state, State::Durable(Record { is_binding: false, .. })) {
             self.state = State::Idle;
             return Ok(Outcome::Done);
         }
@@ -96,46 +105,68 @@ impl Persister {
                 return Ok(Outcome::Done);
             };
             self.recording_log.bind(id)?;
-            self.state = {
-                let file = self.recording_log.file().clone();
-                State::Binding(self.sync(file))
-            };
+            self.begin(Record { is_vote: false, is_binding: true })?;
         }
         self.poll()?;
-        if self.state == State::Bound {
+        if matches!(self.state, State::Durable(Record { is_binding: true, .. })) {
             self.state = State::Idle;
             return Ok(Outcome::Done);
         }
-        let is_binding = matches!(self.state, State::Binding(_));
+        let is_binding = match self.state {
+            State::Idle => false,
+            State::Logging(_, it) | State::Syncing(_, it) | State::Durable(it) => it.is_binding,
+        };
         // A record under way is of a term that is there already, or binds nothing.
         let waits = is_binding || (recording_id.is_some() && self.recording_log.is_unbound());
         Ok(if waits { Outcome::BackPressured } else { Outcome::Done })
     }
 
-    fn sync(&mut self, file: Arc<dyn File>) -> Ticket {
+    fn file(&mut self, record: Record) -> &mut Guarded {
+        if record.is_vote { self.node_state.guarded() } else { self.recording_log.guarded() }
+    }
+
+    /// Begins to make durable what was written.
+    fn begin(&mut self, record: Record) -> io::Result<()> {
+        match self.file(record).log()? {
+            Some(Due { files, directories }) => {
+                let job = Job::Sync { files, sync: SyncKind::All, directories };
+                self.state = State::Logging(self.background.submit(job), record);
+            }
+            None => self.sync(record),
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self, record: Record) {
         let directories =
             if self.is_directory_synced { vec![] } else { vec![self.directory.clone()] };
-        self.background.submit(Job::Sync { files: vec![file], sync: SyncKind::All, directories })
+        let files = vec![self.file(record).file().clone()];
+        let job = Job::Sync { files, sync: SyncKind::All, directories };
+        self.state = State::Syncing(self.background.submit(job), record);
     }
 
     fn poll(&mut self) -> Result<(), PersistError> {
-        let mut failure = None;
-        let state = &mut self.state;
-        self.background.poll(&mut |ticket, outcome| {
-            let durable = match *state {
-                State::Syncing(awaited) if awaited == ticket => State::Durable,
-                State::Binding(awaited) if awaited == ticket => State::Bound,
-                _ => return,
-            };
-            match outcome {
-                JobOutcome::Failed(error) => failure = Some(error),
-                _ => *state = durable,
+        let mut outcomes = Vec::new();
+        self.background.poll(&mut |ticket, outcome| outcomes.push((ticket, outcome)));
+        for (ticket, outcome) in outcomes {
+            match (self.state, outcome) {
+                (State::Logging(awaited, _) | State::Syncing(awaited, _), _)
+                    if awaited != ticket => {}
+                (State::Logging(..) | State::Syncing(..), JobOutcome::Failed(error)) => {
+                    return Err(error.into());
+                }
+                (State::Logging(_, record), _) => {
+                    self.file(record).apply()?;
+                    self.sync(record);
+                }
+                (State::Syncing(_, record), _) => {
+                    self.file(record).on_durable()?;
+                    self.is_directory_synced = true;
+                    self.state = State::Durable(record);
+                }
+                _ => {}
             }
-        });
-        if let Some(error) = failure {
-            return Err(error.into());
         }
-        self.is_directory_synced |= matches!(self.state, State::Durable | State::Bound);
         Ok(())
     }
 
@@ -145,12 +176,11 @@ impl Persister {
         record: &Persist,
         recording_id: RecordingId,
         timestamp: i64,
-    ) -> io::Result<Arc<dyn File>> {
+    ) -> io::Result<()> {
         let log = &mut self.recording_log;
         match *record {
             Persist::CandidateTerm { term, log_position } => {
                 self.node_state.store(term, log_position, now.epoch_millis())?;
-                return Ok(self.node_state.file().clone());
             }
             Persist::Term { term, base, gap_from } => {
                 log.append_term(recording_id, term, base, gap_from, timestamp)?;
@@ -170,7 +200,7 @@ impl Persister {
                 log.append_snapshot(term_base, &entries)?;
             }
         }
-        Ok(log.file().clone())
+        Ok(())
     }
 }
 
@@ -197,8 +227,8 @@ mod tests {
         let ports = world.ports(process);
         let path = Path::new("/cluster");
         ports.files.create_directory(path).unwrap();
-        let recording_log = RecordingLog::open(&*ports.files, path).unwrap();
-        let node_state = NodeState::open(&*ports.files, path).unwrap();
+        let (recording_log, _) = RecordingLog::open(&ports.files, path, false).unwrap();
+        let (node_state, _) = NodeState::open(&ports.files, path, false).unwrap();
         Persister::new(recording_log, node_state, path.to_path_buf(), &ports)
     }
 
@@ -244,7 +274,7 @@ mod tests {
         assert_eq!(persister.bind(Some(id)).unwrap(), Outcome::Done);
         drop(persister);
         let files = world.ports(process).files;
-        let again = RecordingLog::open(&*files, Path::new("/cluster")).unwrap();
+        let (again, _) = RecordingLog::open(&files, Path::new("/cluster"), false).unwrap();
         assert_eq!((again.recording_id(), again.is_unbound()), (Some(id), false));
     }
 

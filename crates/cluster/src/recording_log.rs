@@ -5,18 +5,21 @@
 //!
 //! | while | may be found | what loading makes of it |
 //! |---|---|---|
-//! | appending | a part of an entry, or zeros, at the end | ignored; the next append overwrites it |
+//! | appending | a part of an entry, or zeros, and others behind them | cut off, all of it |
 //! | appending a term and the gap before it | the term without all of the gap | the hole is filled in memory (P2) |
 //! | closing a term | the term still open | its end is where the next one begins |
 //! | dropping terms | some of them | their base lies beyond the recording: dropped again (P3) |
 //! | appending a snapshot | some services, or not the module | not a snapshot: all or nothing |
+//!
+//! With a guard (see [`runtime::guarded`]) each record is there as a whole or not at all.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use consensus::{LeadershipTermId, RecordingId, SnapshotEntry, TermRecord};
-use runtime::files::{File, Files, read_exact_at, write_all_at};
+use runtime::files::{File, Files, SyncKind};
+use runtime::guarded::{GuardError, Guarded};
 use wire::bytes::Reader;
 use wire::cluster::recording_log::{
     ENTRY_ALIGNMENT, ENTRY_LENGTH_MAX, ENTRY_TYPE_OFFSET, ENTRY_TYPE_REMOVED, Entry, EntryKind,
@@ -29,7 +32,7 @@ pub const FILE_NAME: &str = "recording.log";
 
 /// The file and what stands in it.
 pub struct RecordingLog {
-    file: Arc<dyn File>,
+    file: Guarded,
     terms: Vec<Term>,
     snapshots: Vec<Snapshot>,
     /// Where the next entry goes.
@@ -61,6 +64,9 @@ pub enum RecordingLogError {
     /// The host refuses.
     #[error("recording.log: {0}")]
     Io(#[from] io::Error),
+    /// It is not what it was.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
     /// Two entries name different recordings of the log.
     #[error("recording.log names recordings {0} and {1} for one log")]
     TwoRecordings(i64, i64),
@@ -78,20 +84,75 @@ pub enum RecordingLogError {
 }
 
 impl RecordingLog {
-    /// Reads the file of a cluster directory, or makes an empty one.
+    /// Reads the file of a cluster directory, or makes an empty one. With a guard, says what that
+    /// found.
     ///
-    /// A new file is not durable: [`RecordingLog::is_new`] says so, and its directory must be
+    /// Without a guard a new file is not durable: [`RecordingLog::is_new`] says so, and its directory must be
     /// synced together with the first entry.
     ///
     /// # Errors
     /// See [`RecordingLogError`]: the node must not start.
-    pub fn open(files: &dyn Files, directory: &Path) -> Result<Self, RecordingLogError> {
+    pub fn open(
+        files: &Arc<dyn Files>,
+        directory: &Path,
+        is_guarded: bool,
+    ) -> Result<(Self, Vec<String>), RecordingLogError> {
         let path = directory.join(FILE_NAME);
+        if is_guarded {
+            Guarded::expect_none(&**files, &path)?;
+        } else {
+            Guarded::forget(&**files, &path)?;
+        }
         let is_new = files.entry(&path)?.is_none();
-        let file = if is_new { files.create(&path)? } else { files.open(&path)? };
+        if is_new {
+            files.create(&path)?;
+        }
+        let mut file = Guarded::open(files, &path)?;
+        let mut findings = Vec::new();
+        if is_guarded {
+            file.file().sync(SyncKind::All)?;
+            files.sync_directory(directory)?;
+            findings = file.guard()?;
+        }
         let mut log = Self { file, terms: Vec::new(), snapshots: Vec::new(), end: 0, is_new };
         log.load()?;
+        Ok((log, findings))
+    }
+
+    /// Makes what was written durable. Blocks.
+    ///
+    /// # Errors
+    /// The host refuses: nothing may be built upon it.
+    pub fn settle(&mut self) -> io::Result<()> {
+        self.file.settle()
+    }
+
+    /// Reads an existing file as it stands and changes nothing: for tools.
+    ///
+    /// # Errors
+    /// See [`RecordingLogError`].
+    pub fn read(files: &Arc<dyn Files>, path: &Path) -> Result<Self, RecordingLogError> {
+        let file = Guarded::open(files, path)?;
+        let (terms, snapshots, end, is_new) = (Vec::new(), Vec::new(), 0, false);
+        let mut log = Self { file, terms, snapshots, end, is_new };
+        log.load()?;
         Ok(log)
+    }
+
+    /// Cuts off what stands behind the last entry: the next ones would fill the hole, and what is
+    /// behind it would count again. Returns how much that was. Blocks.
+    ///
+    /// # Errors
+    /// The host refuses.
+    pub fn cut(&mut self) -> io::Result<Option<String>> {
+        let length = self.file.content()?.len() as u64;
+        if length == self.end {
+            return Ok(None);
+        }
+        self.file.set_length(self.end)?;
+        self.file.settle()?;
+        let (count, end) = (length - self.end, self.end);
+        Ok(Some(format!("{FILE_NAME}: {count} bytes behind a torn entry at {end} are cut off")))
     }
 
     /// Whether the file was made by this start.
@@ -103,7 +164,11 @@ impl RecordingLog {
     /// The file, to be synced.
     #[must_use]
     pub fn file(&self) -> &Arc<dyn File> {
-        &self.file
+        self.file.file()
+    }
+
+    pub(crate) fn guarded(&mut self) -> &mut Guarded {
+        &mut self.file
     }
 
     /// The valid terms, in the order of the file.
@@ -140,7 +205,7 @@ impl RecordingLog {
     pub fn bind(&mut self, recording_id: RecordingId) -> io::Result<()> {
         for term in self.terms.iter_mut().filter(|term| term.recording_id == UNBOUND) {
             let at = term.offset + RECORDING_ID_OFFSET as u64;
-            write_all_at(&*self.file, &recording_id.0.to_le_bytes(), at)?;
+            self.file.write(&recording_id.0.to_le_bytes(), at)?;
             term.recording_id = recording_id;
         }
         Ok(())
@@ -168,7 +233,8 @@ impl RecordingLog {
         }
         let before = self.terms.iter().filter(|known| known.record.term < gap_from.min(term));
         if let Some(last) = before.max_by_key(|known| known.record.term) {
-            self.store_end(last.offset, base)?;
+            let offset = last.offset;
+            self.store_end(offset, base)?;
         }
         Ok(())
     }
@@ -180,11 +246,11 @@ impl RecordingLog {
     pub fn drop_terms(&mut self, from: LeadershipTermId) -> io::Result<()> {
         for term in self.terms.iter().filter(|term| term.record.term >= from) {
             let at = term.offset + ENTRY_TYPE_OFFSET as u64;
-            write_all_at(&*self.file, &ENTRY_TYPE_REMOVED.to_le_bytes(), at)?;
+            self.file.write(&ENTRY_TYPE_REMOVED.to_le_bytes(), at)?;
         }
         self.terms.retain(|term| term.record.term < from);
-        let last = self.terms.iter().max_by_key(|term| term.record.term);
-        last.map_or(Ok(()), |last| self.store_end(last.offset, Position(-1)))
+        let last = self.terms.iter().max_by_key(|term| term.record.term).map(|last| last.offset);
+        last.map_or(Ok(()), |offset| self.store_end(offset, Position(-1)))
     }
 
     /// Writes where a term ended, at an orderly end of the node.
@@ -193,7 +259,8 @@ impl RecordingLog {
     /// The host refuses.
     pub fn end_term(&mut self, term: LeadershipTermId, end: Position) -> io::Result<()> {
         let known = self.terms.iter().find(|known| known.record.term == term);
-        known.map_or(Ok(()), |known| self.store_end(known.offset, end))
+        let offset = known.map(|known| known.offset);
+        offset.map_or(Ok(()), |offset| self.store_end(offset, end))
     }
 
     /// Writes a whole snapshot: services from the highest to 0, then the module, whose entry makes
@@ -254,21 +321,20 @@ impl RecordingLog {
         Ok(())
     }
 
-    fn write(&self, offset: u64, entry: &Entry<'_>) -> io::Result<u64> {
+    fn write(&mut self, offset: u64, entry: &Entry<'_>) -> io::Result<u64> {
         let mut bytes = [0; ENTRY_LENGTH_MAX];
         let length = entry.encode(&mut bytes).map_err(io::Error::other)?;
-        write_all_at(&*self.file, &bytes[..length], offset)?;
+        self.file.write(&bytes[..length], offset)?;
         Ok(length as u64)
     }
 
-    fn store_end(&self, offset: u64, end: Position) -> io::Result<()> {
-        write_all_at(&*self.file, &end.0.to_le_bytes(), offset + LOG_POSITION_OFFSET as u64)
+    fn store_end(&mut self, offset: u64, end: Position) -> io::Result<()> {
+        self.file.write(&end.0.to_le_bytes(), offset + LOG_POSITION_OFFSET as u64)
     }
 
     fn load(&mut self) -> Result<(), RecordingLogError> {
-        let length = usize::try_from(self.file.length()?).map_err(io::Error::other)?;
-        let mut bytes = vec![0; length];
-        read_exact_at(&*self.file, &mut bytes, 0)?;
+        let bytes = self.file.content()?;
+        let length = bytes.len();
         let mut reader = Reader::new(&bytes);
         loop {
             let rest = reader.rest();

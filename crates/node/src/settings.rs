@@ -243,7 +243,9 @@ impl Settings {
         storage.catalog_file_sync_level = SyncLevel::Data;
         storage.record_checksum = Some(Checksum::Crc32c);
         storage.replay_checksum = Some(Checksum::Crc32c);
+        storage.guards = true;
         config.cluster = cluster::config::Config::fast();
+        config.cluster.member.guards = true;
     }
 
     fn set_terms(&self, config: &mut Config) -> Result<(), SettingsError> {

@@ -6,10 +6,11 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use runtime::EpochNanos;
 use runtime::files::{Entry, File, FileLock, Files, Mapping, SyncKind};
 
 use crate::{check, mmap};
@@ -192,6 +193,11 @@ impl File for OsFile {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn modified(&self) -> io::Result<EpochNanos> {
+        let metadata = self.0.metadata()?;
+        Ok(EpochNanos(metadata.mtime().saturating_mul(1_000_000_000) + metadata.mtime_nsec()))
     }
 
     fn sync(&self, sync: SyncKind) -> io::Result<()> {

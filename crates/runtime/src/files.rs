@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use memory::region::Region;
-use wire::time::Nanos;
+use wire::time::{EpochNanos, Nanos};
 
 /// One entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,6 +153,12 @@ pub trait File: Send + Sync {
     /// Whatever the host says.
     fn length(&self) -> io::Result<u64>;
 
+    /// When it was written last. Bits that rot do not change it.
+    ///
+    /// # Errors
+    /// Whatever the host says.
+    fn modified(&self) -> io::Result<EpochNanos>;
+
     /// Makes what was written durable. Blocks: on a duty cycle use a background job instead.
     ///
     /// # Errors
@@ -196,24 +202,27 @@ pub fn write_all_at(file: &dyn File, mut source: &[u8], mut offset: u64) -> io::
 }
 
 /// Makes a directory and those above it, as far as they are missing, so that a power cut does not
-/// take them: what is durable in a directory goes with it.
+/// take them: what is durable in a directory goes with it. Those that are there may have been made
+/// a moment ago by somebody who did not care.
 ///
 /// # Errors
 /// One of them cannot be made, or the one above not be synced.
 pub fn create_durable_directory(files: &dyn Files, path: &Path) -> io::Result<()> {
-    let mut missing = Vec::new();
-    for ancestor in path.ancestors() {
-        if ancestor.parent().is_none() || files.entry(ancestor)?.is_some() {
-            break;
-        }
-        missing.push(ancestor);
+    let mut found = Vec::new();
+    for ancestor in path.ancestors().filter(|ancestor| ancestor.parent().is_some()) {
+        found.push((ancestor, files.entry(ancestor)?.is_some()));
     }
     files.create_directory(path)?;
-    // The parent of a relative name of one part is the directory of the process.
-    let parents = missing.iter().rev().filter_map(|directory| directory.parent());
-    parents
-        .map(|it| if it.as_os_str().is_empty() { Path::new(".") } else { it })
-        .try_for_each(|parent| files.sync_directory(parent))
+    for (directory, was_there) in found.into_iter().rev() {
+        // The parent of a relative name of one part is the directory of the process.
+        let parent = directory.parent().filter(|it| !it.as_os_str().is_empty());
+        match files.sync_directory(parent.unwrap_or(Path::new("."))) {
+            // Nobody who may not look into a directory has made another there.
+            Err(error) if was_there && error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
 }
 
 /// A file mapped whole. Clones share the same memory, which lives as long as any of them.

@@ -11,6 +11,7 @@ pub mod background;
 pub mod config;
 pub mod duty_cycle;
 pub mod files;
+pub mod guarded;
 pub mod idle;
 pub mod invoker;
 pub mod network;

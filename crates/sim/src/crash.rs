@@ -11,6 +11,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use runtime::EpochNanos;
 use runtime::random::Rng;
 
 use crate::journal::{Event, FileId};
@@ -28,6 +29,8 @@ pub struct Image {
     pub directories: BTreeSet<PathBuf>,
     /// Files and their bytes.
     pub files: BTreeMap<PathBuf, Arc<Vec<u8>>>,
+    /// When files were written last; the beginning of time where nothing is said.
+    pub modified: BTreeMap<PathBuf, EpochNanos>,
 }
 
 /// What a sector held after an event.

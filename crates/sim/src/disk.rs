@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use runtime::EpochNanos;
 use runtime::files::{Backing, Entry, File, FileLock, Files, Mapping, SyncKind};
 use runtime::random::Rng;
 
@@ -29,6 +30,8 @@ pub struct DiskFaults {
     failing_writes: AtomicU32,
     failed: AtomicU64,
     synced: AtomicU64,
+    /// The time by which files are marked when they are written.
+    time: AtomicI64,
 }
 
 impl Default for DiskFaults {
@@ -41,6 +44,7 @@ impl Default for DiskFaults {
             failing_writes: AtomicU32::new(0),
             failed: AtomicU64::new(0),
             synced: AtomicU64::new(0),
+            time: AtomicI64::new(0),
         }
     }
 }
@@ -77,6 +81,14 @@ impl DiskFaults {
     #[must_use]
     pub fn synced(&self) -> u64 {
         self.synced.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_time(&self, time: EpochNanos) {
+        self.time.store(time.0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn time(&self) -> EpochNanos {
+        EpochNanos(self.time.load(Ordering::Relaxed))
     }
 
     pub(crate) fn take(&self, length: u64) -> io::Result<()> {
@@ -185,11 +197,27 @@ impl Store {
             loaded.insert(path.clone(), Node::Directory);
         }
         for (path, bytes) in &image.files {
-            let inode = Inode::holding(Arc::clone(&self.faults), bytes);
+            let modified = image.modified.get(path).copied().unwrap_or_default();
+            let inode = Inode::holding(Arc::clone(&self.faults), bytes, modified);
             loaded.insert(path.clone(), Node::File(Arc::new(inode)));
         }
         *lock(&self.durable) = loaded.clone();
         *lock(&self.names) = loaded;
+    }
+
+    /// All files as they stand.
+    pub(crate) fn image(&self) -> Image {
+        let mut image = Image::default();
+        for (path, node) in lock(&self.names).iter() {
+            match node {
+                Node::Directory => drop(image.directories.insert(path.clone())),
+                Node::File(inode) => {
+                    image.files.insert(path.clone(), inode.bytes());
+                    image.modified.insert(path.clone(), inode.modified());
+                }
+            }
+        }
+        image
     }
 
     /// Leaves what was synced, and of the rest what chance wants. No process lives on the host.
@@ -477,6 +505,10 @@ impl File for SimFile {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.inode.length())
+    }
+
+    fn modified(&self) -> io::Result<EpochNanos> {
+        Ok(self.inode.modified())
     }
 
     fn sync(&self, _sync: SyncKind) -> io::Result<()> {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use memory::buffer::AtomicBuffer;
 use memory::region::Region;
+use runtime::EpochNanos;
 use runtime::random::Rng;
 
 use crate::crash::SECTOR;
@@ -44,6 +45,8 @@ struct State {
     content: Content,
     durable: Durable,
     watch: Option<Watch>,
+    /// When it was written last, other than through a mapping.
+    modified: EpochNanos,
 }
 
 /// Who keeps a journal of a file.
@@ -57,17 +60,22 @@ struct Watch {
 impl Inode {
     pub(crate) fn new(faults: Arc<DiskFaults>) -> Self {
         let (content, durable) = (Content::Plain(Arc::default()), Durable::default());
-        let state = State { content, durable, watch: None };
+        let modified = faults.time();
+        let state = State { content, durable, watch: None, modified };
         Self { faults, state: Mutex::new(state) }
     }
 
     /// A file with bytes in it, all durable.
-    pub(crate) fn holding(faults: Arc<DiskFaults>, bytes: &Arc<Vec<u8>>) -> Self {
+    pub(crate) fn holding(
+        faults: Arc<DiskFaults>,
+        bytes: &Arc<Vec<u8>>,
+        modified: EpochNanos,
+    ) -> Self {
         let length = bytes.len() as u64;
         faults.put(length);
         let content = Content::Plain(Arc::clone(bytes));
         let durable = Durable { length, blocks: BTreeMap::new() };
-        Self { faults, state: Mutex::new(State { content, durable, watch: None }) }
+        Self { faults, state: Mutex::new(State { content, durable, watch: None, modified }) }
     }
 
     /// Tells a journal of everything from now on.
@@ -84,6 +92,22 @@ impl Inode {
         lock(&self.state).content.length()
     }
 
+    pub(crate) fn modified(&self) -> EpochNanos {
+        lock(&self.state).modified
+    }
+
+    /// All its bytes.
+    pub(crate) fn bytes(&self) -> Arc<Vec<u8>> {
+        match &lock(&self.state).content {
+            Content::Plain(bytes) => Arc::clone(bytes),
+            Content::Mapped(buffer) => {
+                let mut bytes = vec![0; buffer.length()];
+                buffer.copy_out(0, &mut bytes);
+                Arc::new(bytes)
+            }
+        }
+    }
+
     /// The file as memory: the same for everybody who maps it.
     pub(crate) fn map(&self) -> io::Result<Arc<Region>> {
         let mut state = lock(&self.state);
@@ -97,7 +121,12 @@ impl Inode {
         };
         let region = Region::heap(bytes.len());
         let buffer = AtomicBuffer::new(Arc::clone(&region));
-        buffer.copy_in(0, bytes);
+        // A new region is zeros.
+        for (index, chunk) in bytes.chunks(BLOCK_LENGTH as usize).enumerate() {
+            if chunk.iter().any(|&byte| byte != 0) {
+                buffer.copy_in(index * BLOCK_LENGTH as usize, chunk);
+            }
+        }
         state.remember(0..state.durable.length);
         if let (Some(watch), Content::Plain(bytes)) = (&mut state.watch, &state.content) {
             watch.known.clone_from(&**bytes);
@@ -136,6 +165,7 @@ impl Inode {
             state.resize(end, &self.faults)?;
         }
         state.remember_if_plain(offset..end);
+        state.modified = self.faults.time();
         let at = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
         match &mut state.content {
             Content::Plain(bytes) => {
@@ -155,6 +185,7 @@ impl Inode {
         let mut state = lock(&self.state);
         state.capture();
         state.resize(length, &self.faults)?;
+        state.modified = self.faults.time();
         state.tell(|file| Event::Resized { file, length });
         Ok(())
     }
@@ -188,7 +219,8 @@ impl Inode {
     /// What is not durable is there afterwards or not, block by block.
     pub(crate) fn power_cut(&self, rng: &mut Rng) {
         let mut state = lock(&self.state);
-        let State { content, durable, .. } = &*state;
+        let State { content, durable, modified, .. } = &*state;
+        let modified = *modified;
         let (old, mapped) = (content.length(), matches!(content, Content::Mapped(_)));
         let length = if rng.chance(0.5) { old } else { durable.length };
         let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
@@ -210,6 +242,7 @@ impl Inode {
             content: Content::Plain(Arc::new(bytes)),
             durable: Durable { length, blocks: BTreeMap::new() },
             watch: None,
+            modified,
         };
     }
 }

@@ -6,10 +6,10 @@
 
 use std::mem;
 
-use runtime::Nanos;
+use runtime::{EpochNanos, Nanos};
 
 use crate::lock;
-use crate::world::{HostId, World};
+use crate::world::{EPOCH_START, HostId, World};
 
 impl World {
     /// Lets the agents of a host run in the next pass, because something was done to them from
@@ -128,6 +128,8 @@ impl World {
             network.min(background).min(hosts.unwrap_or(Nanos::MAX)).max(soonest)
         };
         self.now = if next == Nanos::MAX { soonest.min(end) } else { next.min(end) };
+        let time = self.now.0.saturating_add(EPOCH_START);
+        self.hosts.iter().for_each(|host| host.store.faults().set_time(EpochNanos(time)));
         lock(&self.network).set_now(self.now);
         lock(&self.background).set_now(self.now);
     }

@@ -135,7 +135,7 @@ impl Stepped {
 }
 
 /// Where all wall clocks begin: 2026-01-01 UTC.
-const EPOCH_START: i64 = 1_767_225_600_000_000_000;
+pub(crate) const EPOCH_START: i64 = 1_767_225_600_000_000_000;
 
 impl World {
     /// An empty world whose liberties follow from the seed.
@@ -175,10 +175,12 @@ impl World {
         let id = HostId(self.hosts.len());
         lock(&self.network).add_host(name, addresses, self.options.link);
         let mut rng = Rng::new(self.seed, name);
+        let store = Arc::new(Store::default());
+        store.faults().set_time(EpochNanos(self.now.0.saturating_add(EPOCH_START)));
         self.hosts.push(Host {
             name: name.to_owned(),
             addresses: addresses.to_vec(),
-            store: Arc::new(Store::default()),
+            store,
             mono_offset: Nanos(1 + rng.below(1 << 40).cast_signed()),
             epoch_offset: EPOCH_START,
             awake: true,
@@ -249,6 +251,12 @@ impl World {
         let journal = Journal::new(root);
         self.hosts[host.0].store.watch(journal.clone());
         journal
+    }
+
+    /// All files of a host as they stand.
+    #[must_use]
+    pub fn image(&self, host: HostId) -> Image {
+        self.hosts[host.0].store.image()
     }
 
     /// Replaces all files of a host, on which no process lives, by those of an image.

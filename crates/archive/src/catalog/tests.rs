@@ -21,7 +21,7 @@ fn recording() -> Recording {
 }
 
 fn open(disk: &Disk) -> Result<Catalog, CatalogError> {
-    Catalog::open(&*disk.files(), Path::new(DIRECTORY), 1 << 20, None)
+    Catalog::open(&disk.files(), Path::new(DIRECTORY), 1 << 20, None)
 }
 
 /// The bytes of a catalog that a genuine archive wrote, from the archive specification, part 12.
@@ -106,12 +106,12 @@ fn an_entry_that_outgrows_its_place_moves_those_behind_it() {
 fn a_full_catalog_grows_by_half_until_the_entry_fits() {
     let disk = Disk::new();
     let directory = Path::new(DIRECTORY);
-    let mut catalog = Catalog::open(&*disk.files(), directory, 32, None).unwrap();
+    let mut catalog = Catalog::open(&disk.files(), directory, 32, None).unwrap();
     catalog.add(recording()).unwrap();
     assert_eq!(catalog.capacity(), 364);
     catalog.add(recording()).unwrap();
     drop(catalog);
-    assert_eq!(Catalog::open(&*disk.files(), directory, 32, None).unwrap().iter_from(0).count(), 2);
+    assert_eq!(Catalog::open(&disk.files(), directory, 32, None).unwrap().iter_from(0).count(), 2);
 }
 
 /// Every state that a crash while adding leaves: each prefix of its writes, and with power lost any
@@ -175,7 +175,7 @@ fn the_checksum_of_an_entry_covers_its_body_with_the_fill() {
     let disk = Disk::new();
     let checksum = Some(Checksum::Crc32);
     let mut catalog =
-        Catalog::open(&*disk.files(), Path::new(DIRECTORY), 1 << 20, checksum).unwrap();
+        Catalog::open(&disk.files(), Path::new(DIRECTORY), 1 << 20, checksum).unwrap();
     catalog.add(recording()).unwrap();
     let bytes = disk.read(FILE_NAME);
     let stored = i32::from_le_bytes(bytes[40..44].try_into().unwrap());

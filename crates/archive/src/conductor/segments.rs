@@ -3,7 +3,7 @@
 //! Order on disk: the catalog first, made durable; then the files. What a crash leaves are files
 //! that no recording needs, or bytes beyond its stop position: an extension removes them before it
 //! writes ([`Writer::open`](crate::writer::Writer::open)). Migration moves files first, since each
-//! is needed by one of both recordings; done again, it goes on where it was cut short.
+//! is needed by one of both recordings; the next start ends what a crash cut short.
 
 use std::path::PathBuf;
 
@@ -19,6 +19,7 @@ use crate::catalog::Recording;
 use crate::control::outbox::Signal;
 use crate::control::refusal::Refusal;
 use crate::frame::{HEADER_LENGTH, Header};
+use crate::recovery::create_empty;
 use crate::segment::{self, Segment};
 
 /// Files on their way out, and a file to be cut.
@@ -319,10 +320,13 @@ impl Conductor {
             return Err(Refusal::generic(format!("{join} is not the first of a segment in both")));
         }
         let (mut base, end) = (layout.base(source.start_position), source.stop_position);
-        let mut count = 0;
+        let mut moved = Vec::new();
         while base < end {
-            self.move_segment(&source, &target, base)?;
-            count += 1;
+            if let Err(refusal) = self.move_segment(&source, &target, base) {
+                self.move_back(source_id, &target, &moved)?;
+                return Err(refusal);
+            }
+            moved.push(base);
             base += layout.segment_length;
         }
         self.store.files.sync_directory(&self.store.directory)?;
@@ -333,10 +337,36 @@ impl Conductor {
                 it.stop_position = source.stop_position;
             }
         })?;
+        // Without a guard both may become durable in any order: no moment may come at which
+        // neither holds what was moved.
+        if self.sync.is_synced() {
+            self.catalog.settle()?;
+        }
         self.catalog.update(source_id, |it| it.stop_position = it.start_position)?;
         let rest = self.segments(source_id)?;
         self.delete(asker, source_id, &rest, None);
-        Ok(Some(count))
+        Ok(Some(i64::try_from(moved.len()).unwrap_or(i64::MAX)))
+    }
+
+    /// Undoes a migration that cannot go on.
+    fn move_back(
+        &self,
+        source_id: i64,
+        target: &Recording,
+        moved: &[i64],
+    ) -> Result<(), Refusal> {
+        let (files, directory) = (&self.store.files, &self.store.directory);
+        let path = |id, base| directory.join(segment::file_name(id, base));
+        for base in moved {
+            files.rename(&path(target.id, *base), &path(source_id, *base))?;
+        }
+        files.sync_directory(directory)?;
+        // Its own next segment, with nothing in it, has been replaced.
+        let (next, length) = (target.stop_position, target.layout().segment_length);
+        if moved.contains(&next) && next > target.start_position {
+            create_empty(&**files, directory, &path(target.id, next), length.cast_unsigned())?;
+        }
+        Ok(())
     }
 
     fn move_segment(
@@ -362,16 +392,7 @@ impl Conductor {
 
 /// Checks that one recording continues the other; returns the position at which.
 fn expect_same_stream(source: &Recording, target: &Recording) -> Result<i64, Refusal> {
-    let shape = |it: &Recording| {
-        (
-            it.segment_file_length,
-            it.term_buffer_length,
-            it.initial_term_id,
-            it.stream_id,
-            it.mtu_length,
-        )
-    };
-    if shape(source) != shape(target) {
+    if !source.is_like(target) {
         return Err(Refusal::generic("the recordings are not of the same shape"));
     }
     if source.stop_position == target.start_position {

@@ -1,4 +1,5 @@
 use super::*;
+use runtime::files::read_exact_at;
 use crate::testing::directory;
 
 const LOG: RecordingId = RecordingId(5);
@@ -21,6 +22,12 @@ fn snapshot(service_id: i32, position: i64) -> SnapshotEntry {
     }
 }
 
+fn open(files: &Arc<dyn Files>, path: &Path) -> Result<RecordingLog, RecordingLogError> {
+    let (mut log, _) = RecordingLog::open(files, path, false)?;
+    log.cut()?;
+    Ok(log)
+}
+
 fn sorted(log: &RecordingLog) -> Vec<TermRecord> {
     let mut terms = log.terms();
     terms.sort_by_key(|record| record.term);
@@ -34,7 +41,7 @@ fn ends(log: &RecordingLog) -> Vec<(i64, i64)> {
         .map(|known| {
             let mut bytes = [0; 8];
             let at = known.offset + LOG_POSITION_OFFSET as u64;
-            read_exact_at(&*log.file, &mut bytes, at).unwrap();
+            read_exact_at(&**log.file(), &mut bytes, at).unwrap();
             (known.record.term.0, i64::from_le_bytes(bytes))
         })
         .collect();
@@ -45,11 +52,11 @@ fn ends(log: &RecordingLog) -> Vec<(i64, i64)> {
 #[test]
 fn terms_are_read_back_and_each_is_closed_by_the_next() {
     let (files, path) = directory();
-    let mut log = RecordingLog::open(&*files, &path).unwrap();
+    let mut log = open(&files, &path).unwrap();
     assert!(log.is_new());
     log.append_term(LOG, term(0), Position(0), term(0), 1).unwrap();
     log.append_term(LOG, term(1), Position(640), term(1), 2).unwrap();
-    let log = RecordingLog::open(&*files, &path).unwrap();
+    let log = open(&files, &path).unwrap();
     assert_eq!(log.terms(), [record(0, 0), record(1, 640)]);
     assert_eq!(ends(&log), [(0, 640), (1, -1)]);
     assert_eq!((log.recording_id(), log.is_new()), (Some(LOG), false));
@@ -58,10 +65,10 @@ fn terms_are_read_back_and_each_is_closed_by_the_next() {
 #[test]
 fn a_term_stands_in_the_file_before_the_gap_that_it_leaves() {
     let (files, path) = directory();
-    let mut log = RecordingLog::open(&*files, &path).unwrap();
+    let mut log = open(&files, &path).unwrap();
     log.append_term(LOG, term(0), Position(0), term(0), 1).unwrap();
     log.append_term(LOG, term(4), Position(640), term(1), 2).unwrap();
-    let log = RecordingLog::open(&*files, &path).unwrap();
+    let log = open(&files, &path).unwrap();
     let in_file: Vec<i64> = log.terms().iter().map(|record| record.term.0).collect();
     assert_eq!(in_file, [0, 4, 1, 2, 3]);
     assert_eq!(ends(&log), [(0, 640), (1, 640), (2, 640), (3, 640), (4, -1)]);
@@ -70,33 +77,33 @@ fn a_term_stands_in_the_file_before_the_gap_that_it_leaves() {
 #[test]
 fn dropped_terms_are_gone_and_the_last_that_stays_is_open() {
     let (files, path) = directory();
-    let mut log = RecordingLog::open(&*files, &path).unwrap();
+    let mut log = open(&files, &path).unwrap();
     log.append_term(LOG, term(0), Position(0), term(0), 1).unwrap();
     log.append_term(LOG, term(3), Position(640), term(1), 2).unwrap();
     log.drop_terms(term(2)).unwrap();
-    let mut log = RecordingLog::open(&*files, &path).unwrap();
+    let mut log = open(&files, &path).unwrap();
     assert_eq!(sorted(&log), [record(0, 0), record(1, 640)]);
     assert_eq!(ends(&log), [(0, 640), (1, -1)]);
     log.append_term(LOG, term(2), Position(960), term(2), 3).unwrap();
     log.end_term(term(2), Position(1_024)).unwrap();
-    let log = RecordingLog::open(&*files, &path).unwrap();
+    let log = open(&files, &path).unwrap();
     assert_eq!(ends(&log), [(0, 640), (1, 960), (2, 1_024)]);
 }
 
 #[test]
 fn a_snapshot_counts_only_once_the_module_s_entry_stands() {
     let (files, path) = directory();
-    let mut log = RecordingLog::open(&*files, &path).unwrap();
+    let mut log = open(&files, &path).unwrap();
     let set = [snapshot(-1, 320), snapshot(0, 320), snapshot(1, 320)];
     log.append_snapshot(Position(0), &set).unwrap();
-    let log = RecordingLog::open(&*files, &path).unwrap();
+    let log = open(&files, &path).unwrap();
     let services: Vec<i32> = log.snapshots().iter().map(|entry| entry.service_id).collect();
     assert_eq!(services, [1, 0, -1]);
     let newest = consensus::newest_snapshot(&log.snapshots(), 2).unwrap();
     assert_eq!(newest.module, RecordingId(99));
     // A crash before the last of the three: there is no snapshot.
     log.file().set_length(128).unwrap();
-    let log = RecordingLog::open(&*files, &path).unwrap();
+    let log = open(&files, &path).unwrap();
     assert_eq!(consensus::newest_snapshot(&log.snapshots(), 2), None);
 }
 
@@ -104,7 +111,7 @@ fn a_snapshot_counts_only_once_the_module_s_entry_stands() {
 fn every_torn_end_is_ignored_and_overwritten() {
     for length in 64..192 {
         let (files, path) = directory();
-        let mut log = RecordingLog::open(&*files, &path).unwrap();
+        let mut log = open(&files, &path).unwrap();
         log.append_term(LOG, term(0), Position(0), term(0), 1).unwrap();
         log.append_term(LOG, term(2), Position(640), term(1), 2).unwrap();
         log.file().set_length(length).unwrap();
@@ -112,25 +119,25 @@ fn every_torn_end_is_ignored_and_overwritten() {
             // Extended, but the bytes were not written. No sector ends within an entry.
             log.file().set_length(192).unwrap();
         }
-        let Ok(mut log) = RecordingLog::open(&*files, &path) else {
+        let Ok(mut log) = open(&files, &path) else {
             panic!("refused after {length} bytes")
         };
         assert_eq!(log.terms()[0], record(0, 0));
         log.append_snapshot(Position(0), &[snapshot(-1, 320)]).unwrap();
-        assert_eq!(RecordingLog::open(&*files, &path).unwrap().snapshots().len(), 1, "{length}");
+        assert_eq!(open(&files, &path).unwrap().snapshots().len(), 1, "{length}");
     }
 }
 
 #[test]
 fn entries_that_contradict_each_other_are_refused() {
     let (files, path) = directory();
-    let mut log = RecordingLog::open(&*files, &path).unwrap();
+    let mut log = open(&files, &path).unwrap();
     log.append_term(LOG, term(0), Position(0), term(0), 1).unwrap();
     log.append_one(RecordingId(6), term(1), Position(0), Position(-1), 1).unwrap();
-    let refused = RecordingLog::open(&*files, &path).err();
+    let refused = open(&files, &path).err();
     assert!(matches!(refused, Some(RecordingLogError::TwoRecordings(5, 6))), "{refused:?}");
     log.drop_terms(term(1)).unwrap();
     log.append_one(LOG, term(0), Position(32), Position(-1), 1).unwrap();
-    let refused = RecordingLog::open(&*files, &path).err();
+    let refused = open(&files, &path).err();
     assert!(matches!(refused, Some(RecordingLogError::TwoTerms(0))), "{refused:?}");
 }

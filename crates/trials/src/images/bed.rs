@@ -51,6 +51,7 @@ pub(super) fn config(has_checksums: bool) -> archive::Config {
     config.storage.file_sync_level = archive::config::SyncLevel::Data;
     config.storage.catalog_file_sync_level = archive::config::SyncLevel::Data;
     config.storage.record_checksum = has_checksums.then_some(archive::checksum::Checksum::Crc32c);
+    config.storage.guards = has_checksums;
     config.control.channel = "aeron:udp?endpoint=10.0.0.1:8010".to_string();
     config
 }

@@ -13,6 +13,7 @@ use consensus::{
     newest_snapshot,
 };
 use runtime::files::{FileLock, SyncKind, read_exact_at, write_all_at};
+use runtime::guarded::Guarded;
 use runtime::random::Rng;
 use runtime::{Nanos, Now, Ports};
 use sim::World;
@@ -35,14 +36,12 @@ struct Found {
     vote: LeadershipTermId,
 }
 
-fn config() -> Config {
+/// Every second seed does without guards.
+fn open(seed: u64, ports: &Ports, now: Now) -> Result<(Directory, Outcome), String> {
     let mut config = Config::default();
     config.member.directory = PathBuf::from(DIRECTORY);
-    config
-}
-
-fn open(ports: &Ports, now: Now) -> Result<(Directory, Outcome), String> {
-    let config = config();
+    config.member.guards = seed.is_multiple_of(2);
+    config.member.error_buffer_length = 4 << 10;
     let open = |now| {
         Directory::open(ports, &config, Path::new("/dev/shm/aeron"), 10, "accept all", now)
     };
@@ -67,6 +66,7 @@ fn found(directory: &Directory) -> Found {
 
 /// A run: the records one after the other, and what a member would start from after each.
 struct Run {
+    seed: u64,
     world: World,
     host: sim::HostId,
     journal: sim::Journal,
@@ -84,11 +84,11 @@ impl Run {
         let journal = world.watch(host, Path::new("/node"));
         let process = world.spawn(host, |_| Vec::new());
         let ports = world.ports(process);
-        let (directory, _) = open(&ports, world.now(host)).map_err(Fault::run)?;
+        let (directory, _) = open(seed, &ports, world.now(host)).map_err(Fault::run)?;
         let states = vec![found(&directory)];
         let (persister, mark_file, lock) = directory.into_parts(&ports);
         let _held = (mark_file, lock);
-        Ok(Self { world, host, journal, persister, _held, states, marks: 0 })
+        Ok(Self { seed, world, host, journal, persister, _held, states, marks: 0 })
     }
 
     /// Makes a record durable, and notes when it was asked for and when it was told to be there.
@@ -121,13 +121,13 @@ impl Run {
     }
 
     fn scene(self) -> Scene {
-        let Self { world, host, journal, states, .. } = self;
+        let Self { seed, world, host, journal, states, .. } = self;
         let judge = move |ports: &Ports, now, known: usize| {
-            let (directory, outcome) = open(ports, now)?;
+            let (directory, outcome) = open(seed, ports, now)?;
             let (before, after) = (&states[known / 2], &states[known.div_ceil(2)]);
             judge(&found(&directory), before, after)?;
             // What is written after the hole of a torn append must not bring back what lay there.
-            go_on(directory, ports, now, before, after)?;
+            go_on(seed, directory, ports, now, before, after)?;
             Ok(outcome)
         };
         Scene { events: journal.events(), judge: Box::new(judge), end: world.now(host) }
@@ -160,6 +160,7 @@ fn judge(found: &Found, before: &Found, after: &Found) -> Result<(), String> {
 /// The next life records a snapshot of its own and ends; the life after it finds that and nothing
 /// more.
 fn go_on(
+    seed: u64,
     mut directory: Directory,
     ports: &Ports,
     now: Now,
@@ -180,8 +181,9 @@ fn go_on(
     for snapshot in entries.chunks(1) {
         log.append_snapshot(Position(0), snapshot).map_err(|error| error.to_string())?;
     }
+    log.settle().map_err(|error| error.to_string())?;
     drop(directory);
-    let (directory, _) = open(ports, now)?;
+    let (directory, _) = open(seed, ports, now)?;
     let mut found = found(&directory);
     let is_own = found.snapshot.as_ref().is_some_and(|it| it.position == position);
     if !is_own {
@@ -247,8 +249,9 @@ pub(super) fn node_state(seed: u64) -> Result<Scene, Fault> {
 /// The vote that an old module left in its mark file.
 const OLD_VOTE: i64 = 9;
 
-fn archive_config() -> archive::Config {
-    let mut config = bed::config(true);
+fn archive_config(seed: u64) -> archive::Config {
+    let mut config = bed::config(seed.is_multiple_of(2));
+    config.storage.error_buffer_length = 4 << 10;
     config.storage.directory = PathBuf::from("/node/archive");
     config
 }
@@ -263,8 +266,8 @@ pub(super) fn mark_files(seed: u64) -> Result<Scene, Fault> {
         let process = world.spawn(host, |_| Vec::new());
         let ports = world.ports(process);
         let now = world.now(host);
-        let (mut archive, _) = model::open(&ports, &archive_config(), now).map_err(Fault::run)?;
-        let (mut directory, _) = open(&ports, now).map_err(Fault::run)?;
+        let (mut archive, _) = model::open(&ports, &archive_config(seed), now).map_err(Fault::run)?;
+        let (mut directory, _) = open(seed, &ports, now).map_err(Fault::run)?;
         for _ in 0..3 {
             world.run_for(Nanos::from_millis(1_100));
             let now = world.now(host);
@@ -284,8 +287,8 @@ pub(super) fn mark_files(seed: u64) -> Result<Scene, Fault> {
         world.kill(process);
     }
     let judge = move |ports: &Ports, now, known: usize| {
-        let (_, outcome) = model::open(ports, &archive_config(), now)?;
-        let (directory, other) = open(ports, now)?;
+        let (_, outcome) = model::open(ports, &archive_config(seed), now)?;
+        let (directory, other) = open(seed, ports, now)?;
         let vote = directory.node_state.candidate_term().0;
         if vote != OLD_VOTE && known > 0 {
             return Err(format!("the vote is {vote}, it was {OLD_VOTE}"));
@@ -307,6 +310,8 @@ fn grow_old(ports: &Ports) -> std::io::Result<()> {
     header.encode(&mut voted).map_err(std::io::Error::other)?;
     write_all_at(&*mark, &voted, 0)?;
     mark.sync(SyncKind::All)?;
-    ports.files.remove(&directory.join(node_state::FILE_NAME))?;
+    let node_state = directory.join(node_state::FILE_NAME);
+    ports.files.remove(&node_state)?;
+    Guarded::forget(&*ports.files, &node_state)?;
     ports.files.sync_directory(directory)
 }

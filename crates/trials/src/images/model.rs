@@ -243,11 +243,14 @@ pub(super) fn open(
     now: Now,
 ) -> Result<(Directory, Outcome), String> {
     let aeron = Path::new("/dev/shm/aeron");
-    match Directory::open(ports, config, aeron, now) {
+    let mut config = config.clone();
+    // There is nothing to be read in it.
+    config.storage.error_buffer_length = 4 << 10;
+    match Directory::open(ports, &config, aeron, now) {
         Ok(directory) => Ok((directory, Outcome::Recovered)),
         Err(DirectoryError::Mark(MarkFileError::Active { .. })) => {
             let now = later(now, Nanos::from_secs(11));
-            let directory = Directory::open(ports, config, aeron, now);
+            let directory = Directory::open(ports, &config, aeron, now);
             let directory = directory.map_err(|error| error.to_string())?;
             Ok((directory, Outcome::Refused("its mark file says that it lives".to_string())))
         }

@@ -82,7 +82,7 @@ impl Run {
 
     /// A recording as the catalog has it, which is read as tools do.
     fn recording(&self, id: i64) -> Result<Recording, Fault> {
-        let (files, path) = (&*self.bed.ports().files, std::path::Path::new(DIRECTORY));
+        let (files, path) = (&self.bed.ports().files, std::path::Path::new(DIRECTORY));
         let catalog = Catalog::open(files, path, 32, None).map_err(Fault::run)?;
         catalog.get(id).cloned().ok_or_else(|| Fault::run("the recording is gone"))
     }

@@ -10,7 +10,7 @@ use cluster::authentication::AcceptAll;
 use cluster::counters::Gauge;
 use cluster::directory::{Directory, DirectoryError};
 use cluster::mark_file::MarkFileError;
-use cluster::recording_log::RecordingLog;
+use cluster::recording_log::{FILE_NAME, RecordingLog};
 use cluster_client::{ClusterClient, EgressEvent, NoCredentials};
 use consensus::{SnapshotSet, newest_snapshot};
 use node::{EchoService, Members, Settings};
@@ -155,26 +155,33 @@ impl Run {
             return Err(Fault::run("the toggle is in use"));
         }
         self.until("a snapshot", |run| Ok(run.gauge(Gauge::SnapshotCount) == Some(number)))?;
-        let snapshot = self.newest()?;
-        self.note(Some(snapshot))
+        // It counts when it is taken, which is before it stands in the file.
+        let before = self.facts.last().and_then(|fact| fact.snapshot.as_ref());
+        let before = before.map(|it| it.set.clone());
+        let mut newest = None;
+        self.until("its entry", |run| {
+            newest = run.newest()?.filter(|it| Some(&it.set) != before.as_ref());
+            Ok(newest.is_some())
+        })?;
+        self.note(newest)
     }
 
-    fn newest(&self) -> Result<Snapshot, Fault> {
+    fn newest(&self) -> Result<Option<Snapshot>, Fault> {
         let config = config().map_err(Fault::run)?;
         let files = &*self.ports.files;
-        let log = RecordingLog::open(files, &config.cluster.member.directory);
-        let log = log.map_err(Fault::run)?;
-        let set = newest_snapshot(&log.snapshots(), 1);
-        let set = set.ok_or_else(|| Fault::run("no snapshot is recorded"))?;
+        // As tools do it: the file as it is.
+        let path = config.cluster.member.directory.join(FILE_NAME);
+        let log = RecordingLog::read(&self.ports.files, &path).map_err(Fault::run)?;
+        let Some(set) = newest_snapshot(&log.snapshots(), 1) else { return Ok(None) };
         let path = &config.archive.storage.directory;
-        let catalog = Catalog::open(files, path, 32, None).map_err(Fault::run)?;
+        let catalog = Catalog::open(&self.ports.files, path, 32, None).map_err(Fault::run)?;
         let mut recordings = Vec::new();
         for id in [set.module].iter().chain(&set.services) {
             let found = catalog.get(id.0).ok_or_else(|| Fault::run("a snapshot is gone"))?;
             let bytes = content(found, files, path).map_err(Fault::run)?;
             recordings.push((found.clone(), bytes));
         }
-        Ok(Snapshot { set, recordings })
+        Ok(Some(Snapshot { set, recordings }))
     }
 }
 
@@ -210,7 +217,8 @@ pub(super) fn snapshot(seed: u64) -> Result<Scene, Fault> {
 }
 
 fn judge(facts: &[Fact], ports: &Ports, now: Now, known: usize) -> Result<Outcome, String> {
-    let config = config()?;
+    let mut config = config()?;
+    config.cluster.member.error_buffer_length = 4 << 10;
     let (archive, outcome) = model::open(ports, &config.archive, now)?;
     let open = |now| {
         let (cluster, aeron) = (&config.cluster, Path::new("/dev/shm/aeron"));
