@@ -429,7 +429,7 @@ impl ConsensusModule {
             mark,
             _lock: lock,
             stalls: StallTracker::new(self.config.limits.cycle_threshold),
-            state: State { findings, ..State::new() },
+            state: State::new(findings),
             client,
             core,
             settings,

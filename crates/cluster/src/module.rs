@@ -78,11 +78,12 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) const fn new() -> Self {
+    /// `findings` are those of the start.
+    pub(crate) const fn new(findings: Vec<String>) -> Self {
         Self {
             undecided: BTreeSet::new(),
             verdicts: Vec::new(),
-            findings: Vec::new(),
+            findings,
             held: VecDeque::new(),
             snapshot_began: None,
             ends_at: None,

@@ -87,8 +87,8 @@ impl RecordingLog {
     /// Reads the file of a cluster directory, or makes an empty one. With a guard, says what that
     /// found.
     ///
-    /// Without a guard a new file is not durable: [`RecordingLog::is_new`] says so, and its directory must be
-    /// synced together with the first entry.
+    /// Without a guard a new file is not durable: [`RecordingLog::is_new`] says so, and its
+    /// directory must be synced together with the first entry.
     ///
     /// # Errors
     /// See [`RecordingLogError`]: the node must not start.

@@ -216,7 +216,7 @@ pub fn create_durable_directory(files: &dyn Files, path: &Path) -> io::Result<()
     for (directory, was_there) in found.into_iter().rev() {
         // The parent of a relative name of one part is the directory of the process.
         let parent = directory.parent().filter(|it| !it.as_os_str().is_empty());
-        match files.sync_directory(parent.unwrap_or(Path::new("."))) {
+        match files.sync_directory(parent.unwrap_or_else(|| Path::new("."))) {
             // Nobody who may not look into a directory has made another there.
             Err(error) if was_there && error.kind() == io::ErrorKind::PermissionDenied => {}
             synced => synced?,

@@ -611,3 +611,19 @@ fn a_journal_rebuilds_what_a_host_holds_and_the_image_is_loaded_elsewhere() {
     assert_eq!(read(&at("inner/moved")), b"\0\0\0plain");
     assert_eq!(&read(&at("mapped"))[1_500..1_506], b"mapped");
 }
+
+/// A driver had made a node's directory, so nobody made its name durable, and log and snapshots
+/// went with it.
+#[test]
+fn a_directory_that_another_has_just_made_is_made_durable_too() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        let host = world.add_host("a", &[]);
+        let process = world.spawn(host, |_| Vec::new());
+        let files = world.ports(process).files;
+        files.create_directory(Path::new("/node/aeron")).unwrap();
+        runtime::files::create_durable_directory(&*files, Path::new("/node/archive")).unwrap();
+        world.power_cut(host);
+        assert!(files.entry(Path::new("/node/archive")).unwrap().is_some(), "seed {seed}");
+    }
+}

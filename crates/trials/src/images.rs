@@ -267,12 +267,7 @@ impl Lab {
         Self { seed, world: World::new(seed), used: 0 }
     }
 
-    fn judge(
-        &mut self,
-        scene: &mut Scene,
-        image: &Image,
-        known: usize,
-    ) -> Result<Outcome, String> {
+    fn judge(&mut self, scene: &mut Scene, image: &Image, known: usize) -> Result<Outcome, String> {
         self.used += 1;
         if self.used.is_multiple_of(1_000) {
             self.world = World::new(self.seed);

@@ -48,7 +48,6 @@ fn a_vote_outlives_the_old_mark_file_in_which_it_stood() {
     judge("mark files");
 }
 
-/// Seed 1: the driver had made the node's directory, and so nobody made its name durable.
 #[test]
 fn a_node_finds_its_log_and_its_snapshot() {
     judge("snapshot");

@@ -349,12 +349,7 @@ impl Conductor {
     }
 
     /// Undoes a migration that cannot go on.
-    fn move_back(
-        &self,
-        source_id: i64,
-        target: &Recording,
-        moved: &[i64],
-    ) -> Result<(), Refusal> {
+    fn move_back(&self, source_id: i64, target: &Recording, moved: &[i64]) -> Result<(), Refusal> {
         let (files, directory) = (&self.store.files, &self.store.directory);
         let path = |id, base| directory.join(segment::file_name(id, base));
         for base in moved {

@@ -1,6 +1,6 @@
 use super::*;
-use runtime::files::read_exact_at;
 use crate::testing::directory;
+use runtime::files::read_exact_at;
 
 const LOG: RecordingId = RecordingId(5);
 
@@ -119,9 +119,7 @@ fn every_torn_end_is_ignored_and_overwritten() {
             // Extended, but the bytes were not written. No sector ends within an entry.
             log.file().set_length(192).unwrap();
         }
-        let Ok(mut log) = open(&files, &path) else {
-            panic!("refused after {length} bytes")
-        };
+        let Ok(mut log) = open(&files, &path) else { panic!("refused after {length} bytes") };
         assert_eq!(log.terms()[0], record(0, 0));
         log.append_snapshot(Position(0), &[snapshot(-1, 320)]).unwrap();
         assert_eq!(open(&files, &path).unwrap().snapshots().len(), 1, "{length}");

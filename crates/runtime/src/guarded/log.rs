@@ -44,7 +44,7 @@ pub(super) fn new_path(of: &Path) -> PathBuf {
 }
 
 pub(super) fn directory(of: &Path) -> &Path {
-    of.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    of.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 /// Sectors that change together.

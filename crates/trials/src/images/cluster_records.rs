@@ -42,9 +42,8 @@ fn open(seed: u64, ports: &Ports, now: Now) -> Result<(Directory, Outcome), Stri
     config.member.directory = PathBuf::from(DIRECTORY);
     config.member.guards = seed.is_multiple_of(2);
     config.member.error_buffer_length = 4 << 10;
-    let open = |now| {
-        Directory::open(ports, &config, Path::new("/dev/shm/aeron"), 10, "accept all", now)
-    };
+    let open =
+        |now| Directory::open(ports, &config, Path::new("/dev/shm/aeron"), 10, "accept all", now);
     match open(now) {
         Ok(directory) => Ok((directory, Outcome::Recovered)),
         Err(DirectoryError::Mark(MarkFileError::Active { .. })) => {
@@ -266,7 +265,8 @@ pub(super) fn mark_files(seed: u64) -> Result<Scene, Fault> {
         let process = world.spawn(host, |_| Vec::new());
         let ports = world.ports(process);
         let now = world.now(host);
-        let (mut archive, _) = model::open(&ports, &archive_config(seed), now).map_err(Fault::run)?;
+        let (mut archive, _) =
+            model::open(&ports, &archive_config(seed), now).map_err(Fault::run)?;
         let (mut directory, _) = open(seed, &ports, now).map_err(Fault::run)?;
         for _ in 0..3 {
             world.run_for(Nanos::from_millis(1_100));
@@ -311,7 +311,8 @@ fn grow_old(ports: &Ports) -> std::io::Result<()> {
     write_all_at(&*mark, &voted, 0)?;
     mark.sync(SyncKind::All)?;
     let node_state = directory.join(node_state::FILE_NAME);
-    ports.files.remove(&node_state)?;
     Guarded::forget(&*ports.files, &node_state)?;
+    ports.files.sync_directory(directory)?;
+    ports.files.remove(&node_state)?;
     ports.files.sync_directory(directory)
 }

@@ -4,9 +4,7 @@
 use std::rc::Rc;
 
 use archive::catalog::{Catalog, Recording};
-use archive_client::{
-    ArchiveClient, FromAnswer, RecordingSignal, Request, SourceLocation,
-};
+use archive_client::{ArchiveClient, FromAnswer, RecordingSignal, Request, SourceLocation};
 use client::ExclusivePublication;
 use wire::position::{Position, StreamId};
 
