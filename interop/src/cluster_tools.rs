@@ -229,7 +229,8 @@ fn files(setting: &Setting) -> Result<String, String> {
 
 /// The entries of a member's recording.log, as we read them and they print them.
 fn recording_log(member: &Member) -> Result<Vec<String>, String> {
-    let log = RecordingLog::open(&OsFiles, &member.cluster()).map_err(|error| error.to_string())?;
+    let files = std::sync::Arc::new(OsFiles) as _;
+    let log = RecordingLog::read(&files, &member.cluster()).map_err(|error| error.to_string())?;
     let recording_id = log.recording_id().ok_or("the log has no recording")?.0;
     let term = |it: &TermRecord| {
         let (term, base) = (it.term.0, it.base.0);

@@ -117,7 +117,8 @@ impl Fake {
 
 /// The table of terms in a member's files.
 fn table(member: &Member) -> Result<Vec<TermRecord>, String> {
-    let log = RecordingLog::open(&OsFiles, &member.cluster()).map_err(|error| error.to_string())?;
+    let files = std::sync::Arc::new(OsFiles) as _;
+    let log = RecordingLog::read(&files, &member.cluster()).map_err(|error| error.to_string())?;
     Ok(log.terms())
 }
 

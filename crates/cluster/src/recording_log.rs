@@ -127,12 +127,12 @@ impl RecordingLog {
         self.file.settle()
     }
 
-    /// Reads an existing file as it stands and changes nothing: for tools.
+    /// Reads the file of a cluster directory as it stands and changes nothing: for tools.
     ///
     /// # Errors
     /// See [`RecordingLogError`].
-    pub fn read(files: &Arc<dyn Files>, path: &Path) -> Result<Self, RecordingLogError> {
-        let file = Guarded::open(files, path)?;
+    pub fn read(files: &Arc<dyn Files>, directory: &Path) -> Result<Self, RecordingLogError> {
+        let file = Guarded::open(files, &directory.join(FILE_NAME))?;
         let (terms, snapshots, end, is_new) = (Vec::new(), Vec::new(), 0, false);
         let mut log = Self { file, terms, snapshots, end, is_new };
         log.load()?;

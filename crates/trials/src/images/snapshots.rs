@@ -10,7 +10,7 @@ use cluster::authentication::AcceptAll;
 use cluster::counters::Gauge;
 use cluster::directory::{Directory, DirectoryError};
 use cluster::mark_file::MarkFileError;
-use cluster::recording_log::{FILE_NAME, RecordingLog};
+use cluster::recording_log::RecordingLog;
 use cluster_client::{ClusterClient, EgressEvent, NoCredentials};
 use consensus::{SnapshotSet, newest_snapshot};
 use node::{EchoService, Members, Settings};
@@ -172,8 +172,8 @@ impl Run {
         let config = config().map_err(Fault::run)?;
         let files = &*self.ports.files;
         // As tools do it: the file as it is.
-        let path = config.cluster.member.directory.join(FILE_NAME);
-        let log = RecordingLog::read(&self.ports.files, &path).map_err(Fault::run)?;
+        let path = &config.cluster.member.directory;
+        let log = RecordingLog::read(&self.ports.files, path).map_err(Fault::run)?;
         let Some(set) = newest_snapshot(&log.snapshots(), 1) else { return Ok(None) };
         let path = &config.archive.storage.directory;
         let catalog = Catalog::open(&self.ports.files, path, 32, None).map_err(Fault::run)?;
