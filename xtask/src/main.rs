@@ -5,13 +5,14 @@
 //! `cargo xtask chaos --minutes 10` runs three real nodes in network namespaces under faults.
 //! `cargo xtask seeds` runs trials in the simulated world, one for each seed.
 //! `cargo xtask images` judges what kills and power cuts leave of files.
+//! `cargo xtask model` tries the consensus core against every order of events, within bounds.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // A program for a terminal.
 
 mod chaos;
 mod interop;
-mod seeds;
+mod programs;
 mod tidy;
 
 use clap::{Parser, Subcommand};
@@ -58,6 +59,12 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         wanted: Vec<String>,
     },
+    /// Try the consensus core against every order of events, within bounds.
+    Model {
+        /// What is searched: `--members 3 --terms 3 --entries 2 --without f1`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        search: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -69,8 +76,9 @@ fn main() -> ExitCode {
             interop::run(&names)
         }
         Chore::Chaos { words } => chaos::run(&words),
-        Chore::Seeds { sweep } => seeds::run(&sweep),
-        Chore::Images { wanted } => seeds::program("images", &wanted),
+        Chore::Seeds { sweep } => programs::run("coracle-trials", "seeds", &sweep),
+        Chore::Images { wanted } => programs::run("coracle-trials", "images", &wanted),
+        Chore::Model { search } => programs::run("coracle-model", "coracle-model", &search),
     }
 }
 

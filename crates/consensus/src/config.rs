@@ -124,6 +124,7 @@ impl Timeouts {
 #[allow(missing_docs, clippy::struct_excessive_bools)] // Named after the rules they switch.
 pub struct Rules {
     pub p1_persist_before_vote: bool,
+    pub p2_term_first: bool,
     pub p3_drop_terms_past_end_at_load: bool,
     pub l1_record_term_on_entry: bool,
     pub l2_count_own_term_only: bool,
@@ -148,6 +149,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             p1_persist_before_vote: true,
+            p2_term_first: true,
             p3_drop_terms_past_end_at_load: true,
             l1_record_term_on_entry: true,
             l2_count_own_term_only: true,

@@ -13,7 +13,7 @@ use crate::message::{CanvassPosition, PeerMessage};
 use crate::random::Random;
 use crate::service::{Barrier, Services};
 use crate::session::{Answerer, Sessions};
-use crate::term::{TermRecord, TermTable};
+use crate::term::{Incoherent, TermRecord, TermTable};
 use crate::timer::Timers;
 
 /// Terms further above the known ones than this are refused (reliability, decision 2).
@@ -173,22 +173,23 @@ impl Context {
     /// The state of a member that has just started.
     pub(crate) fn start(
         config: Config,
-        terms: TermTable,
         recovery: &crate::recovery::Recovery,
         seed: u64,
         now: Now,
     ) -> Self {
+        let repair = config.rules.p3_drop_terms_past_end_at_load;
+        let loaded = TermTable::load(&recovery.terms, recovery.recorded, repair);
         let members = Members::new(config.member_id, &config.members);
         let sessions = Sessions::new(config.sessions_max, config.timeouts.session_timeout);
         let services = Services::new(config.service_count, config.pending_message_bytes_max);
-        Self {
+        let mut ctx = Self {
             members,
             sessions,
             services,
             config,
             now,
             random: Random::new(seed),
-            terms,
+            terms: TermTable::default(),
             log: Log {
                 recorded: recovery.recorded,
                 position: Position(0),
@@ -218,7 +219,17 @@ impl Context {
             is_joined: false,
             halt: None,
             catchup_endpoints: alloc::collections::BTreeMap::new(),
+        };
+        match loaded {
+            Ok((terms, dropped)) => {
+                ctx.terms = terms;
+                if let Some(from) = dropped {
+                    ctx.out.persist(Persist::DropTerms { from });
+                }
+            }
+            Err(Incoherent { last, refused }) => ctx.halt(Halt::IncoherentTerm { last, refused }),
         }
+        ctx
     }
 
     pub(crate) fn mono(&self) -> Nanos {
@@ -339,10 +350,10 @@ impl Context {
     pub(crate) fn record_term(&mut self, term: LeadershipTermId, base: Position) -> bool {
         let gap_from = LeadershipTermId(self.terms.last().0 + 1);
         match self.terms.record(TermRecord { term, base }) {
-            Ok(true) => self.out.persist(Persist::Term { term, base, gap_from }),
+            Ok(true) => self.persist_term(term, base, gap_from),
             Ok(false) => {}
             Err(incoherent) => {
-                let crate::term::Incoherent { last, refused } = incoherent;
+                let Incoherent { last, refused } = incoherent;
                 self.halt(Halt::IncoherentTerm { last, refused });
                 return false;
             }
@@ -350,9 +361,27 @@ impl Context {
         true
     }
 
+    /// P2: the term before the ids of its gap. The other way round a crash may leave an id of the
+    /// gap as the newest term: a term that this member never heard of.
+    fn persist_term(&mut self, term: LeadershipTermId, base: Position, gap_from: LeadershipTermId) {
+        let mut gap_from = gap_from;
+        if !self.config.rules.p2_term_first {
+            for id in gap_from.0..term.0 {
+                let id = LeadershipTermId(id);
+                self.out.persist(Persist::Term { term: id, base, gap_from: id });
+            }
+            gap_from = term;
+        }
+        self.out.persist(Persist::Term { term, base, gap_from });
+    }
+
     /// Drops a term and all later ones, in memory and on disk (P3: after the archive was cut).
+    ///
+    /// The disk also holds the ids of gaps, which memory does not: those above the last term that
+    /// stays go too, or they would be its newest terms after a restart, at a base of the past.
     pub(crate) fn drop_terms(&mut self, from: LeadershipTermId) {
         if self.terms.drop_from(from) {
+            let from = LeadershipTermId(self.terms.last().0 + 1);
             self.out.persist(Persist::DropTerms { from });
         }
     }

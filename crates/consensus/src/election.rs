@@ -12,6 +12,7 @@ pub(crate) mod replay;
 use wire::position::Position;
 
 use crate::context::{Context, Halt, Role};
+use crate::fingerprint::Print;
 use crate::input::{ArchiveInput, Input};
 use crate::message::PeerMessage;
 use ballot::{CandidateBallot, FollowerBallot};
@@ -82,6 +83,32 @@ impl Election {
             Self::Leader(leader) => leader.replay_end(),
             Self::Follower(follower) => follower.replay_end(),
             _ => None,
+        }
+    }
+
+    /// Where the term of the leader begins that is followed, else 0.
+    pub(crate) fn base(&self) -> Position {
+        match self {
+            Self::Follower(phase) => phase.base(),
+            _ => Position(0),
+        }
+    }
+
+    /// Which phase, and what it holds.
+    pub(crate) fn fingerprint(&self, ctx: &Context, print: &mut Print<'_>) {
+        print.word(-5);
+        match self {
+            Self::Starting => print.word(0),
+            Self::Init => print.word(1),
+            Self::Canvass(phase) => phase.fingerprint(ctx, print),
+            Self::Truncation(phase) => phase.fingerprint(print),
+            Self::Nominate(_) => print.word(4),
+            // Their deadlines are ahead, or they would be over.
+            Self::CandidateBallot(_) => print.word(5),
+            Self::FollowerBallot(_) => print.word(6),
+            Self::Leader(phase) => phase.fingerprint(ctx, print),
+            Self::Follower(phase) => phase.fingerprint(print),
+            Self::Halted => print.word(9),
         }
     }
 

@@ -63,6 +63,7 @@ mod config;
 mod context;
 mod control;
 mod election;
+mod fingerprint;
 mod id;
 mod input;
 mod log;
@@ -84,6 +85,8 @@ pub use config::{Config, Rules, TimeUnit, Timeouts};
 pub use context::{Counters, Halt, Role};
 pub use control::{ModuleState, Toggle};
 pub use election::ElectionState;
+#[doc(hidden)]
+pub use fingerprint::Rename;
 pub use id::{ClusterSessionId, CorrelationId, LeadershipTermId, MemberId, RecordingId, ServiceId};
 pub use input::{
     ArchiveInput, ClientInput, Control, Ingress, Input, LogEvent, PRINCIPAL_BYTES_MAX,
@@ -96,7 +99,7 @@ pub use message::{
 pub use recovery::{Recovery, SnapshotEntry, SnapshotSet, newest_snapshot};
 pub use session::CloseReason;
 pub use snapshot::SnapshotItem;
-pub use term::{TermRecord, TermTable};
+pub use term::{Incoherent, TermRecord, TermTable};
 
 use wire::position::Position;
 use wire::time::{Nanos, Now};
@@ -146,13 +149,11 @@ impl Consensus {
     #[must_use]
     pub fn new(config: Config, recovery: &Recovery, seed: u64, now: Now) -> Self {
         let rules = config.rules;
-        let repair = rules.p3_drop_terms_past_end_at_load;
-        let (terms, dropped) = TermTable::load(&recovery.terms, recovery.recorded, repair);
         let (snapshot_term, position, time) =
             recovery.snapshot.unwrap_or((LeadershipTermId::NONE, Position(0), 0));
         let candidate =
             if rules.vote_saved { recovery.candidate_term } else { LeadershipTermId::NONE };
-        let mut ctx = Context::start(config, terms, recovery, seed, now);
+        let mut ctx = Context::start(config, recovery, seed, now);
         ctx.log.position = position;
         ctx.log.published = recovery.recorded;
         ctx.exposed = position;
@@ -161,9 +162,6 @@ impl Consensus {
         ctx.candidate = candidate.max(ctx.term);
         // V1: after a restart the candidate term binds.
         ctx.promise = candidate;
-        if let Some(from) = dropped {
-            ctx.out.persist(Persist::DropTerms { from });
-        }
         ctx.services.expect(Barrier::Start, position);
         ctx.settle();
         if recovery.recorded < position && recovery.recorded.0 > 0 {

@@ -7,6 +7,7 @@ use alloc::string::String;
 
 use wire::position::Position;
 
+use crate::fingerprint::Print;
 use crate::id::{LeadershipTermId, MemberId, RecordingId};
 
 /// A message of the consensus stream, without its sender or receiver.
@@ -167,4 +168,87 @@ pub struct TerminationAck {
     pub log_position: Position,
     /// The sender.
     pub member_id: MemberId,
+}
+
+impl PeerMessage {
+    /// Two times, and where recordings are, are left out.
+    pub(crate) fn print(&self, print: &mut Print<'_>) {
+        match self {
+            Self::CanvassPosition(m) => {
+                print.word(50);
+                print.term(m.log_leadership_term_id);
+                print.at(m.log_position);
+                // Nobody reads its leadership term.
+                print.member(m.follower_member_id);
+            }
+            Self::RequestVote(m) => {
+                print.word(51);
+                print.term(m.log_leadership_term_id);
+                print.at(m.log_position);
+                print.term(m.candidate_term_id);
+                print.member(m.candidate_member_id);
+            }
+            Self::Vote(m) => {
+                print.word(52);
+                print.term(m.candidate_term_id);
+                print.term(m.log_leadership_term_id);
+                print.at(m.log_position);
+                print.member(m.candidate_member_id);
+                print.member(m.follower_member_id);
+                print.flag(m.vote);
+            }
+            Self::NewLeadershipTerm(m) => m.print(print),
+            Self::AppendPosition(m) => {
+                print.word(54);
+                print.term(m.leadership_term_id);
+                print.at(m.log_position);
+                print.member(m.follower_member_id);
+                print.flag(m.is_catchup);
+            }
+            Self::CommitPosition(m) => {
+                print.word(55);
+                print.term(m.leadership_term_id);
+                print.at(m.log_position);
+                print.member(m.leader_member_id);
+            }
+            Self::CatchupPosition(m) => {
+                print.word(56);
+                print.term(m.leadership_term_id);
+                print.at(m.log_position);
+                print.member(m.follower_member_id);
+            }
+            Self::StopCatchup(m) => {
+                print.word(57);
+                print.term(m.leadership_term_id);
+                print.member(m.follower_member_id);
+            }
+            Self::TerminationPosition(m) => {
+                print.word(75);
+                print.term(m.leadership_term_id);
+                print.at(m.log_position);
+            }
+            Self::TerminationAck(m) => {
+                print.word(76);
+                print.term(m.leadership_term_id);
+                print.at(m.log_position);
+                print.member(m.member_id);
+            }
+        }
+    }
+}
+
+impl NewLeadershipTerm {
+    fn print(&self, print: &mut Print<'_>) {
+        print.word(53);
+        print.term(self.log_leadership_term_id);
+        print.maybe_term(self.next_leadership_term_id);
+        print.maybe_at(self.next_term_base_log_position);
+        print.maybe_at(self.next_log_position);
+        print.term(self.leadership_term_id);
+        print.at(self.term_base_log_position);
+        print.at(self.log_position);
+        print.member(self.leader_member_id);
+        print.word(i64::from(self.log_session_id));
+        print.maybe_at(self.commit_position);
+    }
 }

@@ -22,9 +22,11 @@ pub struct TermRecord {
 
 /// Why a record cannot follow those of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Incoherent {
-    pub(crate) last: TermRecord,
-    pub(crate) refused: TermRecord,
+pub struct Incoherent {
+    /// The newest of the table.
+    pub last: TermRecord,
+    /// The one that cannot follow it.
+    pub refused: TermRecord,
 }
 
 /// TERM records in ascending order of term; bases never fall.
@@ -38,12 +40,15 @@ impl TermTable {
     /// beyond the end of the recording (P3).
     ///
     /// Returns the table, and the lowest term whose records must be removed from the file too.
-    #[must_use]
+    ///
+    /// # Errors
+    /// Two records that cannot both be true: of one term with two bases, or a base that lies below
+    /// that of an older term. Whichever was left out, this member might claim what it never had.
     pub fn load(
         records: &[TermRecord],
         recording_end: Position,
         repair: bool,
-    ) -> (Self, Option<LeadershipTermId>) {
+    ) -> Result<(Self, Option<LeadershipTermId>), Incoherent> {
         let mut sorted = records.to_vec();
         sorted.sort_by_key(|record| (record.term, record.base));
         let mut table = Self::default();
@@ -52,15 +57,11 @@ impl TermTable {
             let beyond = repair && record.base > recording_end;
             if beyond || dropped.is_some() {
                 dropped = dropped.or(Some(record.term));
-            } else if table
-                .records
-                .last()
-                .is_none_or(|last| last.term < record.term && last.base <= record.base)
-            {
-                table.records.push(record);
+            } else {
+                table.record(record)?;
             }
         }
-        (table, dropped)
+        Ok((table, dropped))
     }
 
     /// The newest recorded term: `logLeadershipTermId` of this member.
@@ -127,7 +128,8 @@ mod tests {
 
     #[test]
     fn terms_without_a_record_begin_where_the_next_one_does() {
-        let (table, _) = TermTable::load(&[at(5, 96), at(0, 0), at(2, 64)], Position(200), true);
+        let records = [at(5, 96), at(0, 0), at(2, 64)];
+        let (table, _) = TermTable::load(&records, Position(200), true).unwrap();
         assert_eq!(base(&table, 0), Some(0));
         assert_eq!(base(&table, 1), Some(64));
         assert_eq!(base(&table, 2), Some(64));
@@ -141,15 +143,27 @@ mod tests {
     #[test]
     fn records_beyond_the_end_of_the_recording_are_dropped_at_load() {
         let records = [at(0, 0), at(1, 64), at(2, 128), at(3, 128)];
-        let (table, dropped) = TermTable::load(&records, Position(64), true);
+        let (table, dropped) = TermTable::load(&records, Position(64), true).unwrap();
         assert_eq!((table.last(), dropped), (LeadershipTermId(1), Some(LeadershipTermId(2))));
-        let (kept, none) = TermTable::load(&records, Position(64), false);
+        let (kept, none) = TermTable::load(&records, Position(64), false).unwrap();
         assert_eq!((kept.last(), none), (LeadershipTermId(3), None));
     }
 
     #[test]
+    fn a_file_whose_records_cannot_all_be_true_is_refused() {
+        let load = |records: &[TermRecord]| TermTable::load(records, Position(200), true);
+        let twice = load(&[at(0, 0), at(1, 64), at(0, 0)]).unwrap().0;
+        assert_eq!(twice.records(), [at(0, 0), at(1, 64)], "the same one twice is one");
+        let two_bases = load(&[at(0, 0), at(1, 64), at(1, 96)]);
+        assert_eq!(two_bases, Err(Incoherent { last: at(1, 64), refused: at(1, 96) }));
+        let falling = load(&[at(0, 0), at(2, 64), at(1, 96)]);
+        assert_eq!(falling, Err(Incoherent { last: at(1, 96), refused: at(2, 64) }));
+    }
+
+    #[test]
     fn an_older_or_falling_record_is_refused_and_the_same_one_is_not() {
-        let (mut table, _) = TermTable::load(&[at(0, 0), at(3, 64)], Position(64), true);
+        let records = [at(0, 0), at(3, 64)];
+        let (mut table, _) = TermTable::load(&records, Position(64), true).unwrap();
         assert_eq!(table.record(at(3, 64)), Ok(false));
         assert!(table.record(at(2, 64)).is_err());
         assert!(table.record(at(4, 32)).is_err());

@@ -12,8 +12,9 @@ use world::trouble;
 type Switch = (&'static str, fn(&mut Rules));
 
 /// Every switch, to look for seeds: `CONSENSUS_SEEDS=300 cargo test ... every_rule -- --nocapture`.
-const SWITCHES: [Switch; 17] = [
+const SWITCHES: [Switch; 18] = [
     ("p1", |rules| rules.p1_persist_before_vote = false),
+    ("p2", |rules| rules.p2_term_first = false),
     ("p3", |rules| rules.p3_drop_terms_past_end_at_load = false),
     ("l1", |rules| rules.l1_record_term_on_entry = false),
     ("l2", |rules| rules.l2_count_own_term_only = false),

@@ -83,6 +83,7 @@ const CRATES: [Crate; 22] = [
         ],
     },
     Crate { name: "trials", floor: 8, imports: &ALL_TO_6 },
+    Crate { name: "model", floor: 8, imports: &["wire", "consensus"] },
     Crate { name: "interop", floor: 8, imports: &["coracle", "sim"] },
     Crate { name: "examples", floor: 8, imports: &["coracle", "order-book"] },
     Crate { name: "cli", floor: 8, imports: &["coracle", "order-book"] },

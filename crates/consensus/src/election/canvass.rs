@@ -9,6 +9,7 @@ use wire::time::Nanos;
 use super::{Election, ballot, follower};
 use crate::action::ArchiveAction;
 use crate::context::{Context, Halt, Role, Verified, is_due};
+use crate::fingerprint::Print;
 use crate::id::{LeadershipTermId, MemberId};
 use crate::input::{ArchiveInput, Input};
 use crate::message::{NewLeadershipTerm, PeerMessage};
@@ -221,6 +222,17 @@ impl Canvass {
         self.startup_deadline.max(ctx.last_leader_update + silence)
     }
 
+    pub(crate) fn fingerprint(&self, ctx: &Context, print: &mut Print<'_>) {
+        let Self { startup_deadline: _, last_sent: _, walk } = self;
+        print.word(2);
+        if print.with_waits {
+            print.flag(ctx.mono() >= self.deadline(ctx));
+        }
+        if let Some(walk) = walk {
+            walk.fingerprint(print);
+        }
+    }
+
     /// A leader asserts itself (cluster specification 4.5, with V1, V3, F1 and F6).
     fn on_leader(mut self, ctx: &mut Context, m: &NewLeadershipTerm) -> Election {
         if !is_coherent(ctx, m) {
@@ -336,6 +348,28 @@ impl Walk {
         self.relation.leader_member_id == leader
             && self.relation.leadership_term_id == term
             && self.log_term == log_term
+    }
+
+    fn fingerprint(&self, print: &mut Print<'_>) {
+        let Self { relation, log_term, run, ask, end_at_leader, differs, last_sent: _ } = self;
+        PeerMessage::NewLeadershipTerm(*relation).print(print);
+        print.term(*log_term);
+        let Run { low, high, base, is_first } = run;
+        print.term(*low);
+        print.term(*high);
+        print.at(*base);
+        print.flag(*is_first);
+        let (at, same, more) = match ask {
+            Ask::High => (None, None, None),
+            Ask::Low { at_high } => (Some(*at_high), None, None),
+            Ask::Search { same, more } => (None, Some(*same), Some(*more)),
+        };
+        print.maybe_at(at);
+        print.maybe_term(same);
+        print.maybe_term(more);
+        print.at(*end_at_leader);
+        print.maybe_term(differs.map(|(term, _)| term));
+        print.maybe_at(differs.map(|(_, base)| base));
     }
 
     fn asked(&self) -> LeadershipTermId {
@@ -459,6 +493,13 @@ fn finish(
 }
 
 impl Truncation {
+    pub(crate) fn fingerprint(&self, print: &mut Print<'_>) {
+        let Self { position, drop_from } = self;
+        print.word(3);
+        print.at(*position);
+        print.maybe_term(*drop_from);
+    }
+
     pub(crate) fn handle(self, ctx: &mut Context, input: &Input<'_>) -> Election {
         match input {
             Input::Archive(ArchiveInput::Truncated { position }) => {

@@ -12,6 +12,7 @@ use super::{Election, ElectionState, canvass, restart};
 use crate::action::{ArchiveAction, ServiceAction};
 use crate::context::{Context, Role, Verified, is_due};
 use crate::control::{ModuleState, Termination};
+use crate::fingerprint::Print;
 use crate::id::{LeadershipTermId, MemberId};
 use crate::input::{ArchiveInput, Input};
 use crate::message::{AppendPosition, CatchupPosition, NewLeadershipTerm, PeerMessage};
@@ -137,6 +138,60 @@ impl Follower {
             Step::LogJoin(Join::Joined) => ElectionState::FollowerReady,
             Step::LogJoin(_) => ElectionState::FollowerLogAwait,
             Step::Service => ElectionState::Closed,
+        }
+    }
+
+    pub(crate) fn base(&self) -> Position {
+        self.base
+    }
+
+    /// Times are left out: one that has passed ends following.
+    pub(crate) fn fingerprint(&self, print: &mut Print<'_>) {
+        let Self {
+            leader,
+            term,
+            base,
+            log_session_id,
+            leader_position,
+            last_heard: _,
+            last_progress: _,
+            reported: _,
+            step,
+        } = self;
+        print.word(8);
+        print.member(*leader);
+        print.term(*term);
+        print.at(*base);
+        print.word(i64::from(*log_session_id));
+        let is_target = matches!(step, Step::Replay(_) | Step::Catchup { .. });
+        print.maybe_at(is_target.then_some(*leader_position));
+        let join_code = |join: &Join| match join {
+            Join::Subscribing => 0,
+            Join::AwaitImage => 1,
+            Join::AwaitRecording => 2,
+            Join::AwaitServices { is_sent } => 3 + i64::from(*is_sent),
+            Join::Joined => 5,
+        };
+        match step {
+            Step::Replication { stop, record_after } => {
+                print.word(0);
+                print.at(*stop);
+                print.maybe_term(record_after.map(|(term, _)| term));
+                print.maybe_at(record_after.map(|(_, base)| base));
+            }
+            Step::Replay(None) => print.word(2),
+            Step::Replay(Some(replay)) => replay.fingerprint(print),
+            Step::Catchup { join, is_live, is_stopped } => {
+                print.word(3);
+                print.word(join_code(join));
+                print.flag(*is_live);
+                print.flag(*is_stopped);
+            }
+            Step::LogJoin(join) => {
+                print.word(4);
+                print.word(join_code(join));
+            }
+            Step::Service => print.word(5),
         }
     }
 

@@ -11,6 +11,7 @@ use super::{Election, ElectionState, canvass, restart};
 use crate::action::{ArchiveAction, ServiceAction};
 use crate::context::{Context, Role, is_due};
 use crate::control::{ModuleState, Toggle};
+use crate::fingerprint::Print;
 use crate::id::{LeadershipTermId, MemberId};
 use crate::input::{ArchiveInput, Input};
 use crate::message::{
@@ -90,6 +91,38 @@ impl Leader {
             Step::Recording | Step::Joining { .. } => ElectionState::LeaderInit,
             Step::Ready => ElectionState::LeaderReady,
             Step::Service => ElectionState::Closed,
+        }
+    }
+
+    /// In service a quorum position that is not above the commit position is as good as it.
+    pub(crate) fn fingerprint(&self, ctx: &Context, print: &mut Print<'_>) {
+        let Self {
+            base,
+            is_startup: _,
+            previous,
+            announces_own,
+            is_durable,
+            quorum_position,
+            last_term_sent: _,
+            last_commit_sent: _,
+            warned_at: _,
+            step,
+        } = self;
+        print.word(7);
+        print.at(*base);
+        print.maybe_term((!announces_own).then_some(*previous));
+        print.flag(*is_durable);
+        let with_all = print.with_waits || ctx.config.rules != crate::config::Rules::default();
+        let floor = if self.is_in_service() { ctx.exposed } else { Position(0) };
+        let counts = with_all || *quorum_position >= *base;
+        print.maybe_at(counts.then_some(floor.max(*quorum_position)));
+        match step {
+            Step::Replication => print.word(0),
+            Step::Replay(replay) => replay.fingerprint(print),
+            Step::Recording => print.word(2),
+            Step::Joining { is_sent } => print.word(3 + i64::from(*is_sent)),
+            Step::Ready => print.word(5),
+            Step::Service => print.word(6),
         }
     }
 

@@ -6,6 +6,7 @@ use wire::position::Position;
 use crate::action::{ArchiveAction, ServiceAction};
 use crate::context::Context;
 use crate::control::ModuleState;
+use crate::fingerprint::Print;
 use crate::input::{ArchiveInput, Input};
 
 /// What became of a step that several phases share.
@@ -35,6 +36,13 @@ pub(crate) struct Replay {
 impl Replay {
     pub(crate) const fn new(to: Position) -> Self {
         Self { to, step: Step::Waiting }
+    }
+
+    pub(crate) fn fingerprint(&self, print: &mut Print<'_>) {
+        let Self { to, step } = self;
+        print.word(1);
+        print.at(*to);
+        print.word(*step as i64);
     }
 
     pub(crate) fn is_reading(&self) -> bool {
