@@ -32,7 +32,7 @@ impl Workers for OsWorkers {
     fn open(&self) -> Box<dyn Background> {
         let (outcomes_in, outcomes) = channel();
         let files = Arc::clone(&self.files);
-        Box::new(OsBackground { files, jobs: None, outcomes_in, outcomes, next_ticket: 1 })
+        Box::new(OsBackground { files, jobs: None, outcomes_in, outcomes, next_ticket: 1, open: 0 })
     }
 }
 
@@ -43,6 +43,8 @@ struct OsBackground {
     outcomes_in: Sender<(Ticket, Outcome)>,
     outcomes: Receiver<(Ticket, Outcome)>,
     next_ticket: u64,
+    /// Jobs whose outcomes have not been handed over.
+    open: usize,
 }
 
 impl OsBackground {
@@ -75,6 +77,7 @@ impl Background for OsBackground {
     fn submit(&mut self, job: Job) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
+        self.open += 1;
         if let Err(error) = self.hand_over(ticket, job) {
             // Our own receiver is alive: sending to it cannot fail.
             let _ = self.outcomes_in.send((ticket, Outcome::Failed(error)));
@@ -84,7 +87,10 @@ impl Background for OsBackground {
 
     fn poll(&mut self, on: &mut dyn FnMut(Ticket, Outcome)) -> usize {
         let mut count = 0;
-        while let Ok((ticket, outcome)) = self.outcomes.try_recv() {
+        while self.open > 0
+            && let Ok((ticket, outcome)) = self.outcomes.try_recv()
+        {
+            self.open -= 1;
             on(ticket, outcome);
             count += 1;
         }

@@ -13,6 +13,8 @@ pub mod files;
 pub mod interfaces;
 mod mmap;
 pub mod process;
+#[cfg(target_os = "linux")]
+mod readiness;
 pub mod signal;
 pub mod thread;
 pub mod udp;

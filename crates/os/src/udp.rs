@@ -3,14 +3,14 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd as _;
-#[cfg(target_os = "linux")]
-use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use runtime::Nanos;
 use runtime::network::{BufferLengths, Interface, Network, Socket, SocketOptions};
 use socket2::{Domain, Protocol, Type};
 
+#[cfg(target_os = "linux")]
+use crate::readiness::Readiness;
 #[cfg(target_os = "linux")]
 use crate::udp_linux::{BatchSocket, ReceiveScratch, SendScratch};
 use crate::udp_plain::{PlainSocket, Shape};
@@ -19,7 +19,7 @@ use crate::{check, interfaces};
 /// The sockets of this host.
 pub struct OsNetwork {
     calls: Calls,
-    waiter: Waiter,
+    readiness: Arc<Readiness>,
     pool: Arc<Pool>,
 }
 
@@ -49,21 +49,22 @@ impl OsNetwork {
     /// # Errors
     /// The system gives no means to wait on sockets.
     pub fn with_calls(calls: Calls) -> io::Result<Self> {
-        Ok(Self { calls, waiter: Waiter::new()?, pool: Arc::default() })
+        Ok(Self { calls, readiness: Arc::new(Readiness::new()?), pool: Arc::default() })
     }
 }
 
 impl Network for OsNetwork {
     fn bind(&self, options: &SocketOptions) -> io::Result<Box<dyn Socket>> {
         let socket = configured(options)?;
-        self.waiter.watch(&socket)?;
+        #[cfg(target_os = "linux")]
+        let watch = self.readiness.watch(socket.as_raw_fd())?;
         let shape = Shape::of(&socket)?;
         match self.calls {
             #[cfg(target_os = "linux")]
             Calls::Segmented | Calls::Batched => {
                 let segmented = self.calls == Calls::Segmented;
                 let pool = Arc::clone(&self.pool);
-                Ok(Box::new(BatchSocket::new(socket, shape, segmented, pool)))
+                Ok(Box::new(BatchSocket::new(socket, shape, segmented, pool).watched_by(watch)))
             }
             _ => Ok(Box::new(PlainSocket::new(socket.into(), shape, Arc::clone(&self.pool)))),
         }
@@ -79,7 +80,7 @@ impl Network for OsNetwork {
     }
 
     fn wait(&self, span: Nanos) {
-        self.waiter.wait(span);
+        self.readiness.wait(span);
     }
 }
 
@@ -261,56 +262,14 @@ pub(crate) fn trouble_of(error: &io::Error) -> Trouble {
     }
 }
 
-/// Sleeps until one of the sockets that it watches is readable.
-#[cfg(target_os = "linux")]
-struct Waiter {
-    epoll: OwnedFd,
-}
-
-#[cfg(target_os = "linux")]
-impl Waiter {
-    fn new() -> io::Result<Self> {
-        // SAFETY: the call touches no memory of ours.
-        let epoll = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        // SAFETY: the descriptor is new and nobody else's.
-        Ok(Self { epoll: unsafe { OwnedFd::from_raw_fd(epoll) } })
-    }
-
-    /// The kernel forgets the socket when it is closed.
-    fn watch(&self, socket: &socket2::Socket) -> io::Result<()> {
-        let events = libc::EPOLLIN.cast_unsigned();
-        let mut event = libc::epoll_event { events, u64: 0 };
-        let (epoll, socket) = (self.epoll.as_raw_fd(), socket.as_raw_fd());
-        // SAFETY: both descriptors are open, the event is valid for a read.
-        check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, socket, &raw mut event) })?;
-        Ok(())
-    }
-
-    /// An epoll descriptor is itself readable when one of its sockets is; polling it takes
-    /// nanoseconds on every kernel.
-    fn wait(&self, span: Nanos) {
-        let span = span.0.max(0);
-        let time = libc::timespec { tv_sec: span / 1_000_000_000, tv_nsec: span % 1_000_000_000 };
-        let mut poll =
-            libc::pollfd { fd: self.epoll.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one element, valid for reads and writes; the time is valid for a read. A failure
-        // is an interruption, and waiting may end early.
-        unsafe { libc::ppoll(&raw mut poll, 1, &raw const time, std::ptr::null()) };
-    }
-}
-
 /// Sleeps, at most for a millisecond: here it cannot tell when a socket becomes readable.
 #[cfg(not(target_os = "linux"))]
-struct Waiter;
+struct Readiness;
 
 #[cfg(not(target_os = "linux"))]
-impl Waiter {
+impl Readiness {
     fn new() -> io::Result<Self> {
         Ok(Self)
-    }
-
-    fn watch(&self, _socket: &socket2::Socket) -> io::Result<()> {
-        Ok(())
     }
 
     fn wait(&self, span: Nanos) {

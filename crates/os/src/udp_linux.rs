@@ -16,6 +16,7 @@ use std::sync::Arc;
 use runtime::network::{BufferLengths, Datagram, Outgoing, Socket};
 use socket2::SockAddr;
 
+use crate::readiness::Watch;
 use crate::udp::{Pool, Trouble, set_option, trouble_of};
 use crate::udp_plain::{DATAGRAM_LENGTH_MAX, Shape};
 
@@ -37,6 +38,7 @@ pub(crate) struct BatchSocket {
     /// Whether runs go out as segmented messages.
     segments: bool,
     pool: Arc<Pool>,
+    watch: Option<Watch>,
 }
 
 impl BatchSocket {
@@ -53,7 +55,12 @@ impl BatchSocket {
         let segments = can(libc::UDP_SEGMENT, 0);
         // Without it datagrams arrive one by one, which is just as well handled.
         let _ = can(libc::UDP_GRO, 1);
-        Self { socket, shape, segments, pool }
+        Self { socket, shape, segments, pool, watch: None }
+    }
+
+    /// The same, tried only when there is something to read.
+    pub(crate) fn watched_by(self, watch: Watch) -> Self {
+        Self { watch: Some(watch), ..self }
     }
 
     fn receive_into(
@@ -134,9 +141,16 @@ impl Socket for BatchSocket {
     }
 
     fn receive(&mut self, limit: usize, on: &mut dyn FnMut(Datagram<'_>)) -> io::Result<usize> {
+        if self.watch.as_mut().is_some_and(|watch| !watch.is_worth_trying()) {
+            return Ok(0);
+        }
         let mut scratch = self.pool.receive.take();
         let result = self.receive_into(&mut scratch, limit, on);
         self.pool.receive.put(scratch);
+        if let Some(watch) = &mut self.watch {
+            // A failure may hide what came before it.
+            watch.on_tried(*result.as_ref().unwrap_or(&1));
+        }
         result
     }
 

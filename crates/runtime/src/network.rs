@@ -146,7 +146,8 @@ pub trait Socket: Send {
 
     /// Hands over about `limit` datagrams that have arrived, without waiting.
     ///
-    /// Returns how many. Zero when none has. What the host joined (several datagrams of one source)
+    /// Returns how many. Zero when none has, or none had when the host last looked at all sockets,
+    /// which it does for one call of each. What the host joined (several datagrams of one source)
     /// is handed over whole, so that it may be more than `limit`.
     ///
     /// # Errors
