@@ -234,6 +234,18 @@ pub fn decode(datagram: &[u8]) -> Result<Frame<'_>, Invalid> {
     })
 }
 
+/// The same for a datagram of data, of which there are most; `None` leaves it to [`decode`].
+#[inline]
+#[must_use]
+pub fn decode_data(datagram: &[u8]) -> Option<DataDatagram<'_>> {
+    let header = DataHeader::read(datagram)?;
+    let is_data = matches!(header.frame_type, FrameType::DATA | FrameType::PADDING)
+        && header.version == VERSION
+        && header.frame_length >= 0
+        && datagram.len().is_multiple_of(DATA_HEADER_LENGTH);
+    is_data.then_some(DataDatagram { header, bytes: datagram })
+}
+
 /// What `fields` reads from a datagram of at least `needed` bytes.
 fn whole<'a, T>(
     datagram: &'a [u8],

@@ -1,7 +1,7 @@
 //! What a client may say to a member of the cluster.
 
 use crate::bytes::SemanticVersion;
-use crate::message::{HEADER_LENGTH, MessageHeader, messages};
+use crate::message::{HEADER_LENGTH, Message, MessageHeader, messages};
 use crate::open_enum::open_enum;
 
 /// Bytes in front of the payload of a session message: message header and block.
@@ -50,7 +50,54 @@ messages! {
     }
 }
 
+/// The front of a session message whose sender knows the block as it is known here, but for the
+/// version of its schema, which does not change it.
+const SESSION_MESSAGE: u64 = {
+    let header = <SessionMessageHeader as Message<'_>>::HEADER;
+    header.block_length as u64 | (header.template_id as u64) << 16 | (header.schema_id as u64) << 32
+};
+/// What of the front does not depend on the version.
+const VERSION_SHIFT: u32 = 48;
+
 impl SessionMessageHeader {
+    /// Takes a session message apart, the one message of which there are many. `None` if it is
+    /// another, or of a sender that writes it otherwise: [`Message::decode`] knows more.
+    #[inline]
+    #[must_use]
+    pub fn split(fragment: &[u8]) -> Option<(Self, &[u8])> {
+        let (bytes, payload) = fragment.split_first_chunk::<SESSION_HEADER_LENGTH>()?;
+        let (words, _) = bytes.as_chunks::<8>();
+        let [front, term, session, timestamp] = words else { return None };
+        if u64::from_le_bytes(*front) << (64 - VERSION_SHIFT)
+            != SESSION_MESSAGE << (64 - VERSION_SHIFT)
+        {
+            return None;
+        }
+        let header = Self {
+            leadership_term_id: i64::from_le_bytes(*term),
+            cluster_session_id: i64::from_le_bytes(*session),
+            timestamp: i64::from_le_bytes(*timestamp),
+        };
+        Some((header, payload))
+    }
+
+    /// The bytes in front of a payload: the same as [`Message::encode`].
+    #[inline]
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; SESSION_HEADER_LENGTH] {
+        const VERSION: u64 = <SessionMessageHeader as Message<'_>>::VERSION as u64;
+        let front = SESSION_MESSAGE | VERSION << VERSION_SHIFT;
+        let mut bytes = [0; SESSION_HEADER_LENGTH];
+        let words = [
+            front.to_le_bytes(),
+            self.leadership_term_id.to_le_bytes(),
+            self.cluster_session_id.to_le_bytes(),
+            self.timestamp.to_le_bytes(),
+        ];
+        bytes.as_chunks_mut::<8>().0.copy_from_slice(&words);
+        bytes
+    }
+
     /// The application's bytes behind the header of a whole session message.
     ///
     /// Empty if the message is too short for its block, which decoding it would have refused.
@@ -64,7 +111,26 @@ impl SessionMessageHeader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Message;
+
+    #[test]
+    fn a_session_message_is_split_as_it_is_decoded() {
+        let header =
+            SessionMessageHeader { leadership_term_id: 1, cluster_session_id: -2, timestamp: 3 };
+        let mut fragment = [7; SESSION_HEADER_LENGTH + 2];
+        header.encode(&mut fragment).expect("fits");
+        assert_eq!(header.to_bytes()[..], fragment[..SESSION_HEADER_LENGTH]);
+        assert_eq!(SessionMessageHeader::split(&fragment), Some((header, &[7, 7][..])));
+        assert_eq!(SessionMessageHeader::split(&fragment[..32]), Some((header, &[][..])));
+        assert_eq!(SessionMessageHeader::split(&fragment[..31]), None);
+        // Another version, then another length, template and schema.
+        fragment[6] = 1;
+        assert_eq!(SessionMessageHeader::split(&fragment), Some((header, &[7, 7][..])));
+        for at in [0, 2, 4] {
+            let mut other = fragment;
+            other[at] += 1;
+            assert_eq!(SessionMessageHeader::split(&other), None);
+        }
+    }
 
     #[test]
     fn the_payload_follows_the_block_of_the_sender() {

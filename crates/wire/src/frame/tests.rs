@@ -23,7 +23,10 @@ fn datagram(headers: &[DataHeader]) -> Vec<u8> {
 }
 
 fn check(headers: &[DataHeader]) -> Result<i32, Invalid> {
-    match decode(&datagram(headers))? {
+    let bytes = datagram(headers);
+    let data = decode_data(&bytes);
+    assert_eq!(decode(&bytes).ok(), data.map(Frame::Data));
+    match decode(&bytes)? {
         Frame::Data(data) => data.check(TERM),
         other => panic!("{other:?}"),
     }
