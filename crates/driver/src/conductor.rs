@@ -26,11 +26,10 @@ pub(crate) mod untethered;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver as Inbox;
 
 use memory::ring::{RingConsumer, RingProducer};
 use runtime::background::{Outcome, Ticket};
-use runtime::duty_cycle::StallTracker;
+use runtime::duty_cycle::{Pause, StallTracker};
 use runtime::files::{FileLock, Files};
 use runtime::network::Network;
 use runtime::random::Rng;
@@ -41,7 +40,7 @@ use wire::ring::to_driver::HEARTBEAT_CLOSED;
 use crate::config::Config;
 use crate::messages::{ConductorEvent, EndpointId, ReceiverCommand, SenderCommand};
 use crate::ports::PortPool;
-use crate::queue::Outbox;
+use crate::queue::{Inbox, Outbox};
 use crate::system::record_stall;
 use clients::{ClientRecord, CounterLink};
 use commands::Inbound;
@@ -118,6 +117,9 @@ pub(crate) struct Conductor {
     ring_stuck_at: (i64, Nanos),
     last_timer: Option<Nanos>,
     is_terminated: bool,
+    /// Publishers are let on by half a term at a time, and nobody waits for an answer of
+    /// microseconds: on the thread of a sender and a receiver it is their time that passes cost.
+    pause: Pause,
     was_idle: bool,
 }
 
@@ -166,6 +168,7 @@ impl Conductor {
             ring_stuck_at: (0, Nanos(0)),
             last_timer: None,
             is_terminated: false,
+            pause: Pause::new(),
             was_idle: false,
         }
     }
@@ -234,6 +237,9 @@ impl Agent for Conductor {
     }
 
     fn do_work(&mut self, now: Now) -> Result<Work, Halt> {
+        if !self.pause.is_over(now) {
+            return Ok(self.pause.short(Work::NONE));
+        }
         let kinds = (
             SystemCounter::ConductorMaxCycleTime,
             SystemCounter::ConductorCycleTimeThresholdExceeded,
@@ -259,7 +265,7 @@ impl Agent for Conductor {
         }
         let interval = self.config.timeouts.timer_interval;
         let next_deadline = self.last_timer.map_or(now.mono, |last| last + interval);
-        Ok(Work { done, next_deadline })
+        Ok(self.pause.noted(Work { done, next_deadline }))
     }
 
     fn on_close(&mut self, _now: Now) {

@@ -10,10 +10,9 @@ pub(crate) mod dispatcher;
 pub(crate) mod endpoint;
 pub(crate) mod feedback_delay;
 pub(crate) mod image;
+pub(crate) mod images;
 pub(crate) mod loss;
 pub(crate) mod report;
-
-use std::sync::mpsc::Receiver as Inbox;
 
 use memory::loss_report::LossReport;
 use runtime::duty_cycle::StallTracker;
@@ -22,7 +21,7 @@ use wire::counters::SystemCounter;
 
 use crate::config::Config;
 use crate::messages::{ConductorEvent, EndpointId, ReceiverCommand};
-use crate::queue::Outbox;
+use crate::queue::{Inbox, Outbox};
 use crate::system::{SystemCounters, record_stall};
 use endpoint::ReceiveEndpoint;
 
@@ -34,6 +33,10 @@ pub(crate) struct Receiver {
     report: LossReport,
     system: SystemCounters,
     stalls: StallTracker,
+    /// When time alone asks for something, as far as known.
+    deadline: Nanos,
+    /// Whether anything was done since that was found out.
+    is_deadline_stale: bool,
     was_idle: bool,
 }
 
@@ -51,17 +54,29 @@ impl Receiver {
             report,
             system,
             stalls: StallTracker::new(config.agents.receiver_cycle_threshold),
+            deadline: Nanos(0),
+            is_deadline_stale: true,
             was_idle: false,
         }
     }
 
     fn poll_commands(&mut self, now: Nanos) -> usize {
         let mut count = 0;
-        while let Ok(command) = self.commands.try_recv() {
+        while let Some(command) = self.commands.try_recv() {
             self.on_command(command, now);
             count += 1;
         }
         count
+    }
+
+    /// The deadline is asked for when nobody is busy: it takes a look at every image.
+    fn renew_deadline(&mut self, is_busy: bool, now: Nanos) {
+        self.is_deadline_stale |= is_busy;
+        if self.deadline <= now || self.is_deadline_stale && !is_busy {
+            let deadlines = self.endpoints.iter().map(ReceiveEndpoint::next_deadline);
+            self.deadline = deadlines.fold(Nanos::MAX, Nanos::min);
+            self.is_deadline_stale = false;
+        }
     }
 
     fn with(&mut self, id: EndpointId, change: impl FnOnce(&mut ReceiveEndpoint)) {
@@ -127,15 +142,14 @@ impl Agent for Receiver {
         let (time, now) = (now, now.mono);
         self.events.flush();
         let mut done = self.poll_commands(now);
-        let mut deadline = Nanos::MAX;
         for endpoint in &mut self.endpoints {
             done += endpoint.poll(&mut self.events, now) + endpoint.work(&mut self.report, time);
-            deadline = deadline.min(endpoint.next_deadline());
         }
         self.was_idle = done == 0;
         if self.events.has_stash() {
             done += 1;
         }
-        Ok(Work { done, next_deadline: deadline })
+        self.renew_deadline(done > 0, now);
+        Ok(Work { done, next_deadline: self.deadline })
     }
 }

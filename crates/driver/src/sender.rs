@@ -9,21 +9,19 @@ pub(crate) mod flow;
 pub(crate) mod publication;
 pub(crate) mod retransmit;
 
-use std::sync::mpsc::Receiver;
-
 use runtime::duty_cycle::StallTracker;
 use runtime::{Agent, Halt, Nanos, Now, Work};
 use wire::counters::SystemCounter;
 
 use crate::config::Config;
 use crate::messages::{ConductorEvent, EndpointId, SenderCommand};
-use crate::queue::Outbox;
+use crate::queue::{Inbox, Outbox};
 use crate::system::{SystemCounters, record_stall};
 use endpoint::SendEndpoint;
 
 /// The agent. Made by [`launch()`](crate::launch()).
 pub(crate) struct Sender {
-    commands: Receiver<SenderCommand>,
+    commands: Inbox<SenderCommand>,
     events: Outbox<ConductorEvent>,
     endpoints: Vec<SendEndpoint>,
     system: SystemCounters,
@@ -34,13 +32,17 @@ pub(crate) struct Sender {
     passes_since_poll: u32,
     last_poll: Nanos,
     last_timer: Nanos,
+    /// When time alone asks for something, as far as known.
+    deadline: Nanos,
+    /// Whether anything was done since that was found out.
+    is_deadline_stale: bool,
     was_idle: bool,
 }
 
 impl Sender {
     pub(crate) fn new(
         config: &Config,
-        commands: Receiver<SenderCommand>,
+        commands: Inbox<SenderCommand>,
         events: Outbox<ConductorEvent>,
         system: SystemCounters,
     ) -> Self {
@@ -56,13 +58,15 @@ impl Sender {
             passes_since_poll: 0,
             last_poll: Nanos(0),
             last_timer: Nanos(0),
+            deadline: Nanos(0),
+            is_deadline_stale: true,
             was_idle: false,
         }
     }
 
     fn poll_commands(&mut self, now: Nanos) -> usize {
         let mut count = 0;
-        while let Ok(command) = self.commands.try_recv() {
+        while let Some(command) = self.commands.try_recv() {
             self.on_command(command, now);
             count += 1;
         }
@@ -127,7 +131,7 @@ impl Sender {
     }
 
     fn on_timer(&mut self, now: Nanos) {
-        let mut is_due = self.endpoints.iter().any(|e| e.next_deadline() <= now);
+        let mut is_due = self.deadline <= now;
         if self.timer_interval > Nanos(0) && now - self.last_timer >= self.timer_interval {
             self.last_timer = now;
             is_due = true;
@@ -136,6 +140,16 @@ impl Sender {
             for endpoint in &mut self.endpoints {
                 endpoint.on_timer(&mut self.events, now);
             }
+            self.is_deadline_stale = true;
+        }
+    }
+
+    /// The deadline is asked for when nobody is busy: it takes a look at every publication.
+    fn renew_deadline(&mut self, is_busy: bool, now: Nanos) {
+        self.is_deadline_stale |= is_busy;
+        if self.deadline <= now || self.is_deadline_stale && !is_busy {
+            self.deadline = self.next_deadline();
+            self.is_deadline_stale = false;
         }
     }
 
@@ -170,6 +184,7 @@ impl Agent for Sender {
         if self.events.has_stash() {
             done += 1;
         }
-        Ok(Work { done, next_deadline: self.next_deadline() })
+        self.renew_deadline(done > 0, now);
+        Ok(Work { done, next_deadline: self.deadline })
     }
 }

@@ -22,7 +22,7 @@ impl Conductor {
     pub(super) fn poll_inbox(&mut self, now: Now) -> usize {
         let mut count = 0;
         while count < BATCH {
-            let Ok(event) = self.inbox.try_recv() else { break };
+            let Some(event) = self.inbox.try_recv() else { break };
             self.on_event(event, now);
             count += 1;
         }

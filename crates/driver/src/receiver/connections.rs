@@ -64,16 +64,17 @@ impl Connections {
     }
 
     /// Something came in. A source that was silent may have moved.
-    pub(crate) fn on_activity(&mut self, transport: i64, source: SocketAddr, now: Nanos) {
+    #[inline]
+    pub(crate) fn on_activity(&mut self, transport: i64, source: &SocketAddr, now: Nanos) {
         match self.list.iter_mut().find(|known| known.transport == transport) {
             Some(known) => {
                 let was_silent = now - known.last_activity > ACTIVITY_TIMEOUT;
                 if was_silent && !known.is_explicit {
-                    known.control = source;
+                    known.control = *source;
                 }
                 known.last_activity = now;
             }
-            None => self.add(transport, source, None, now),
+            None => self.add(transport, *source, None, now),
         }
     }
 
@@ -138,7 +139,7 @@ mod tests {
         assert_eq!(live(&connections, Nanos::from_secs(60)), [1]);
         connections.add(2, address(2), Some(address(9)), Nanos::from_secs(59));
         assert_eq!(live(&connections, Nanos::from_secs(60)), [9]);
-        connections.on_activity(1, address(7), Nanos::from_secs(60));
+        connections.on_activity(1, &address(7), Nanos::from_secs(60));
         assert_eq!(live(&connections, Nanos::from_secs(60)), [7, 9]);
         assert_eq!(connections.live_count(Nanos::from_secs(60), Nanos::from_secs(10)), 2);
     }

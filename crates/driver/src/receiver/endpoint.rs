@@ -3,7 +3,6 @@
 //! Input: datagrams of senders. Output: bytes for images, status messages and NAKs back. What
 //! concerns the conductor is pushed as an event.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use memory::loss_report::LossReport;
@@ -14,6 +13,7 @@ use wire::frame::{self, DataDatagram, Frame, RoundTrip, Setup, StatusMessage, fl
 
 use super::dispatcher::{Dispatcher, Verdict};
 use super::image::{Feedback, ReceiverImage};
+use super::images::Images;
 use crate::messages::{ConductorEvent, EndpointId, ImageChange};
 use crate::queue::Outbox;
 use crate::shared::ImageState;
@@ -59,8 +59,7 @@ pub(crate) struct ReceiveEndpoint {
     settings: EndpointSettings,
     transports: Vec<Transport>,
     dispatcher: Dispatcher,
-    /// By stream and session.
-    images: BTreeMap<(i32, i32), ReceiverImage>,
+    images: Images,
     elicitations: Vec<Elicitation>,
     last_elicited: Option<Nanos>,
     system: SystemCounters,
@@ -97,7 +96,7 @@ impl ReceiveEndpoint {
             settings,
             transports,
             dispatcher: Dispatcher::new(settings.session_limit),
-            images: BTreeMap::new(),
+            images: Images::default(),
             elicitations: Vec::new(),
             last_elicited: None,
             system,
@@ -124,7 +123,7 @@ impl ReceiveEndpoint {
 
     pub(crate) fn remove_transport(&mut self, registration_id: i64) {
         self.transports.retain(|known| known.registration_id != registration_id);
-        for image in self.images.values_mut() {
+        for (_, image) in self.images.iter_mut() {
             image.connections().remove(registration_id);
         }
     }
@@ -132,7 +131,7 @@ impl ReceiveEndpoint {
     pub(crate) fn add_image(&mut self, image: ReceiverImage) {
         let shape = image.shared.shape;
         self.dispatcher.set_active(shape.stream.0, shape.session.0);
-        self.images.insert((shape.stream.0, shape.session.0), image);
+        self.images.insert(image);
     }
 
     pub(crate) fn refuse_setup(&mut self, stream: i32, session: i32) {
@@ -155,14 +154,14 @@ impl ReceiveEndpoint {
             .images
             .iter()
             .find(|(_, image)| image.shared.correlation_id == correlation_id)
-            .map(|(key, _)| *key);
+            .map(|(key, _)| key);
         if matches!(change, ImageChange::Release) {
             if let Some((stream, session)) = found {
-                self.images.remove(&(stream, session));
+                self.images.remove((stream, session));
                 self.dispatcher.remove(stream, session);
             }
             events.push(ConductorEvent::ImageReleased { correlation_id });
-        } else if let Some(image) = found.and_then(|key| self.images.get_mut(&key)) {
+        } else if let Some(image) = found.and_then(|key| self.images.get_mut(key)) {
             image.on_change(change, now);
         }
     }
@@ -206,7 +205,7 @@ impl ReceiveEndpoint {
             };
             let received = transport.socket.receive(self.settings.batch, &mut |datagram| {
                 bytes += datagram.bytes.len();
-                inbound.on_datagram(datagram.source, datagram.bytes);
+                inbound.on_datagram(&datagram.source, datagram.bytes);
             });
             match received {
                 Ok(received) => count += received,
@@ -229,15 +228,15 @@ impl ReceiveEndpoint {
         let mut done = 0;
         let mut gone = None;
         let mut back = Back { transports: &mut self.transports, system: &self.system };
-        for (key, image) in &mut self.images {
+        for (key, image) in self.images.iter_mut() {
             done += image.work(&mut back, report, time);
             if image.state() == ImageState::Gone {
-                gone = Some(*key);
+                gone = Some(key);
             }
         }
         if let Some((stream, session)) = gone {
             let has_ended =
-                self.images.remove(&(stream, session)).is_none_or(|image| image.is_end_of_stream());
+                self.images.remove((stream, session)).is_none_or(|image| image.is_end_of_stream());
             if has_ended {
                 self.dispatcher.remove(stream, session);
             } else {
@@ -286,7 +285,7 @@ impl ReceiveEndpoint {
     }
 
     pub(crate) fn next_deadline(&self) -> Nanos {
-        let images = self.images.values().map(ReceiverImage::next_deadline);
+        let images = self.images.iter().map(|(_, image)| image.next_deadline());
         let deadline = images.fold(self.dispatcher.next_deadline(), Nanos::min);
         if !self.elicits() {
             return deadline;
@@ -299,7 +298,7 @@ impl ReceiveEndpoint {
 struct Inbound<'a> {
     settings: &'a EndpointSettings,
     dispatcher: &'a mut Dispatcher,
-    images: &'a mut BTreeMap<(i32, i32), ReceiverImage>,
+    images: &'a mut Images,
     elicitations: &'a mut Vec<Elicitation>,
     transport: i64,
     control: Option<SocketAddr>,
@@ -310,11 +309,17 @@ struct Inbound<'a> {
 }
 
 impl Inbound<'_> {
-    fn on_datagram(&mut self, source: SocketAddr, bytes: &[u8]) {
+    /// The source is not copied: a copy of what was just written would wait until the bytes of the
+    /// datagram before are in memory.
+    fn on_datagram(&mut self, source: &SocketAddr, bytes: &[u8]) {
+        if let Some(datagram) = frame::decode_data(bytes) {
+            self.on_data(&datagram, source);
+            return;
+        }
         match frame::decode(bytes) {
             Ok(Frame::Data(datagram)) => self.on_data(&datagram, source),
-            Ok(Frame::Setup(setup)) => self.on_setup(&setup, source),
-            Ok(Frame::RoundTrip(round_trip)) => self.on_round_trip(&round_trip, source),
+            Ok(Frame::Setup(setup)) => self.on_setup(&setup, *source),
+            Ok(Frame::RoundTrip(round_trip)) => self.on_round_trip(&round_trip, *source),
             // Frames for senders: a group's other traffic may arrive here too.
             Ok(
                 Frame::StatusMessage(_)
@@ -328,22 +333,22 @@ impl Inbound<'_> {
         }
     }
 
-    fn on_data(&mut self, datagram: &DataDatagram<'_>, source: SocketAddr) {
+    fn on_data(&mut self, datagram: &DataDatagram<'_>, source: &SocketAddr) {
         let (stream, session) = (datagram.header.stream_id.0, datagram.header.session_id.0);
+        // Whoever has an image is active.
+        if let Some(image) = self.images.get_mut((stream, session)) {
+            image.on_data(datagram, (self.transport, source), self.now);
+            return;
+        }
         let is_end = datagram.is_heartbeat() && datagram.header.has(flags::EOS);
         match self.dispatcher.on_data(stream, session, is_end, self.now) {
-            Verdict::Image => {
-                if let Some(image) = self.images.get_mut(&(stream, session)) {
-                    image.on_data(datagram, (self.transport, source), self.now);
-                }
-            }
             Verdict::Elicit => self.elicitations.push(Elicitation {
                 transport: self.transport,
-                to: self.control.unwrap_or(source),
+                to: self.control.unwrap_or(*source),
                 stream,
                 session,
             }),
-            Verdict::Create | Verdict::Ignore => {}
+            Verdict::Image | Verdict::Create | Verdict::Ignore => {}
         }
     }
 
@@ -351,7 +356,7 @@ impl Inbound<'_> {
         let (stream, session) = (setup.stream_id.0, setup.session_id.0);
         match self.dispatcher.on_setup(stream, session) {
             Ok(Verdict::Image) => {
-                if let Some(image) = self.images.get_mut(&(stream, session)) {
+                if let Some(image) = self.images.get_mut((stream, session)) {
                     image.connections().add(self.transport, source, self.control, self.now);
                 }
             }
@@ -382,7 +387,7 @@ impl Inbound<'_> {
 
     fn on_round_trip(&mut self, frame: &RoundTrip, source: SocketAddr) {
         let key = (frame.stream_id.0, frame.session_id.0);
-        let Some(image) = self.images.get_mut(&key) else { return };
+        let Some(image) = self.images.get_mut(key) else { return };
         if frame.flags & flags::REPLY == 0 {
             image.on_round_trip(frame, self.now);
         } else {

@@ -166,7 +166,7 @@ impl ReceiverImage {
     pub(crate) fn on_data(
         &mut self,
         datagram: &DataDatagram<'_>,
-        (transport, source): (i64, std::net::SocketAddr),
+        (transport, source): (i64, &std::net::SocketAddr),
         now: Nanos,
     ) {
         if self.rejection.is_some() || self.state != ImageState::Active {
@@ -217,7 +217,7 @@ impl ReceiverImage {
         &mut self,
         datagram: &DataDatagram<'_>,
         position: i64,
-        (transport, source): (i64, std::net::SocketAddr),
+        (transport, source): (i64, &std::net::SocketAddr),
         now: Nanos,
     ) {
         let oldest = self.status.sent_position - i64::from(self.shared.shape.term_length);

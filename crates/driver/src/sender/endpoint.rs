@@ -22,6 +22,9 @@ const TERM_LENGTH_UNKNOWN: i32 = 1 << 30;
 /// Datagrams taken from a socket in one poll.
 const RECEIVE_BATCH: usize = 64;
 
+/// Most destinations that one call sends to.
+const DESTINATIONS_PER_CALL: usize = 8;
+
 /// Sockets and where they send to.
 struct Outlet {
     socket: Box<dyn Socket>,
@@ -47,6 +50,45 @@ impl Outlet {
     }
 }
 
+impl Outlet {
+    /// Sends to several in one call; who did not get all of it is tried once more alone, for what
+    /// stops the call may concern another. Returns how many datagrams the slowest accepted.
+    fn send_to_all(&mut self, addresses: &[Option<SocketAddr>], datagrams: &[&[u8]]) -> usize {
+        let nothing = Outgoing { to: None, datagrams: &[] };
+        let mut batch = [nothing; DESTINATIONS_PER_CALL];
+        for (outgoing, &to) in batch.iter_mut().zip(addresses) {
+            *outgoing = Outgoing { to, datagrams };
+        }
+        let mut sent = match addresses {
+            [_] => 0,
+            _ => self.socket.send(&batch[..addresses.len()]).unwrap_or(0),
+        };
+        self.count_bytes_to_all(sent, datagrams);
+        let mut slowest = datagrams.len();
+        for &to in addresses {
+            let done = sent.min(datagrams.len());
+            sent -= done;
+            if done < datagrams.len()
+                && let Some(more) = self.send_to(to, &datagrams[done..])
+            {
+                slowest = slowest.min(done + more);
+            }
+        }
+        slowest
+    }
+
+    /// Counts what went out: so many datagrams, those given again and again.
+    fn count_bytes_to_all(&self, sent: usize, datagrams: &[&[u8]]) {
+        if sent == 0 {
+            return;
+        }
+        let length = |some: &[&[u8]]| some.iter().map(|datagram| datagram.len()).sum::<usize>();
+        let (rounds, rest) = (sent / datagrams.len(), sent % datagrams.len());
+        let bytes = rounds * length(datagrams) + length(&datagrams[..rest]);
+        self.system.add(SystemCounter::BytesSent, i64::try_from(bytes).unwrap_or(0));
+    }
+}
+
 impl Carrier for Outlet {
     /// With several destinations the slowest counts; one that fails does not hold up the others,
     /// nor does having none: what is sent meanwhile is sent to nobody.
@@ -58,16 +100,18 @@ impl Carrier for Outlet {
                 self.send_to(Some(address), datagrams).unwrap_or(0)
             }
             Destinations::One { address: None, .. } => datagrams.len(),
-            Destinations::Manual(list) | Destinations::Dynamic(list) => {
-                let mut accepted = datagrams.len();
-                for index in 0..list.len() {
-                    let Some(to) = self.destinations.list().and_then(|list| list.get(index)) else {
-                        break;
-                    };
-                    let to = to.address;
-                    if let Some(count) = self.send_to(Some(to), datagrams) {
-                        accepted = accepted.min(count);
+            Destinations::Manual(_) | Destinations::Dynamic(_) => {
+                let mut addresses = [None; DESTINATIONS_PER_CALL];
+                let (mut first, mut accepted) = (0, datagrams.len());
+                while let Some(some) = self.destinations.list().and_then(|list| list.get(first..))
+                    && !some.is_empty()
+                {
+                    let count = some.len().min(DESTINATIONS_PER_CALL);
+                    for (address, destination) in addresses.iter_mut().zip(some) {
+                        *address = Some(destination.address);
                     }
+                    accepted = accepted.min(self.send_to_all(&addresses[..count], datagrams));
+                    first += count;
                 }
                 accepted
             }

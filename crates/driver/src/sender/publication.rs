@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use memory::counters::Counter;
 use memory::log::LogBuffer;
+use memory::log::scan::Scan;
 use runtime::Nanos;
 use wire::counters::SystemCounter;
 use wire::frame::{DataHeader, FrameType, Nak, Setup, StatusMessage, flags};
@@ -17,8 +18,13 @@ use super::retransmit::{Answer, Range, Retransmits};
 use crate::shared::PublicationShared;
 use crate::system::SystemCounters;
 
-/// Between setups, and between a datagram and the heartbeat after it.
+/// Between setups. As long as nobody answers there is nothing else to send, and who has just come
+/// waits for one.
+const SETUP_INTERVAL: Nanos = Nanos::from_millis(20);
+/// Between a datagram and the heartbeat after it.
 const INTERVAL: Nanos = Nanos::from_millis(100);
+/// Between two looks at who still listens, while nothing is sent.
+const IDLE_INTERVAL: Nanos = Nanos::from_millis(1);
 /// Most datagrams in one send.
 pub(crate) const BATCH_MAX: usize = 64;
 
@@ -62,39 +68,43 @@ struct Batch {
     count: usize,
     /// Bytes of padding behind the last, which are not sent.
     padding: usize,
-    /// There is more than the window lets through.
-    is_blocked: bool,
+}
+
+/// What may be sent now, and in which pieces.
+struct SendRange {
+    start: i64,
+    limit: i64,
+    mtu: usize,
+}
+
+impl SendRange {
+    fn scan(&self, log: &LogBuffer, at: i64) -> Scan {
+        let window = usize::try_from(self.limit - at).unwrap_or(0);
+        log.scan(Position(at), window.min(self.mtu))
+    }
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { lengths: [0; BATCH_MAX], count: 0, padding: 0, is_blocked: false }
+        Self { lengths: [0; BATCH_MAX], count: 0, padding: 0 }
     }
 }
 
 impl Batch {
-    fn fill(
-        &mut self,
-        log: &LogBuffer,
-        start: i64,
-        limit: i64,
-        settings: &SenderSettings,
-        mtu: usize,
-    ) {
+    /// Takes the datagrams from `start` on, of which the first was found already.
+    fn fill(&mut self, found: Scan, log: &LogBuffer, range: &SendRange, count_max: usize) {
         let term_length = i64::from(log.term_length());
-        let term_end = (start & !(term_length - 1)) + term_length;
-        let mut at = start;
-        while self.count < settings.batch.min(BATCH_MAX) && at < term_end {
-            let window = usize::try_from(limit - at).unwrap_or(0);
-            let scan = log.scan(Position(at), window.min(mtu));
-            if scan.available == 0 {
-                self.is_blocked = self.count == 0 && scan.blocked > 0;
-                break;
-            }
+        let term_end = (range.start & !(term_length - 1)) + term_length;
+        let (mut at, mut scan) = (range.start, found);
+        while scan.available > 0 {
             self.lengths[self.count] = scan.available;
             self.count += 1;
             at += scan.advance() as i64;
             self.padding = scan.padding;
+            if self.count >= count_max.min(BATCH_MAX) || at >= term_end {
+                break;
+            }
+            scan = range.scan(log, at);
         }
     }
 
@@ -131,6 +141,8 @@ pub(crate) struct SenderPublication {
     is_setup_elicited: bool,
     has_initial_connection: bool,
     is_stalled: bool,
+    /// When limits and liveness are looked at again, if nothing is sent.
+    next_idle: Nanos,
     system: SystemCounters,
 }
 
@@ -154,6 +166,7 @@ impl SenderPublication {
             is_setup_elicited: false,
             has_initial_connection: false,
             is_stalled: false,
+            next_idle: Nanos(0),
             system,
         }
     }
@@ -181,7 +194,7 @@ impl SenderPublication {
     }
 
     fn send_setup(&mut self, carrier: &mut dyn Carrier, now: Nanos) {
-        if self.last_setup.is_some_and(|last| now < last + INTERVAL) {
+        if self.last_setup.is_some_and(|last| now < last + SETUP_INTERVAL) {
             return;
         }
         let (shape, position) = (self.shared.shape, self.counters.position.get());
@@ -220,15 +233,18 @@ impl SenderPublication {
             return 0;
         }
         let start = self.counters.position.get();
-        let mut batch = Batch::default();
-        batch.fill(&self.shared.log, start, self.counters.limit.get(), &self.settings, self.mtu());
-        if batch.count == 0 {
-            if batch.is_blocked && !std::mem::replace(&mut self.is_stalled, true) {
+        let range = SendRange { start, limit: self.counters.limit.get(), mtu: self.mtu() };
+        let found = range.scan(&self.shared.log, start);
+        if found.available == 0 {
+            // There may be more than the window lets through.
+            if found.blocked > 0 && !std::mem::replace(&mut self.is_stalled, true) {
                 self.counters.back_pressure.increment();
                 self.system.increment(SystemCounter::SenderFlowControlLimits);
             }
             return 0;
         }
+        let mut batch = Batch::default();
+        batch.fill(found, &self.shared.log, &range, self.settings.batch);
         let accepted = batch.send(&self.shared.log, start, carrier);
         if accepted < batch.count {
             self.system.increment(SystemCounter::ShortSends);
@@ -281,10 +297,13 @@ impl SenderPublication {
 
     /// Limits and liveness when nothing was sent.
     fn on_idle(&mut self, now: Nanos) {
-        let timeout = self.settings.connection_timeout;
-        self.receivers.retain(|receiver| now - receiver.last_status <= timeout);
         let shared = &self.shared;
         let by_spies = shared.spies_simulate_connection && shared.has_spies();
+        if !(by_spies && self.receivers.is_empty()) && now < self.next_idle {
+            return;
+        }
+        let timeout = self.settings.connection_timeout;
+        self.receivers.retain(|receiver| now - receiver.last_status <= timeout);
         if self.receivers.is_empty() && by_spies && !shared.is_revoked() {
             let position = self.counters.position.get().max(shared.spy_position());
             if position != self.counters.position.get() {
@@ -297,6 +316,8 @@ impl SenderPublication {
             self.set_limit(limit);
         }
         self.publish_receivers();
+        // Time alone moves these things, and not by itself before the next deadline.
+        self.next_idle = (now + IDLE_INTERVAL).min(self.next_deadline());
     }
 
     fn set_limit(&mut self, limit: i64) {
@@ -443,7 +464,7 @@ impl SenderPublication {
     pub(crate) fn next_deadline(&self) -> Nanos {
         let mut deadline = self.flow.next_deadline().min(self.retransmits.next_deadline());
         if !self.has_initial_connection || self.is_setup_elicited {
-            deadline = deadline.min(self.last_setup.map_or(Nanos(0), |last| last + INTERVAL));
+            deadline = deadline.min(self.last_setup.map_or(Nanos(0), |last| last + SETUP_INTERVAL));
         }
         if self.has_initial_connection {
             deadline = deadline.min(self.last_send.map_or(Nanos(0), |last| last + INTERVAL));
