@@ -256,3 +256,31 @@ pub enum Control {
     /// Let standby nodes take a snapshot.
     StandbySnapshot,
 }
+
+/// What an input moves in service, where that is all that it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// The log was appended to, or read on: no phase takes notice of it.
+    OfLog,
+    /// A recording of ours or of another member grew, or its commit: the phase notes it down.
+    OfRecordings,
+    /// Anything may follow from it.
+    None,
+}
+
+impl Input<'_> {
+    /// What this input is to the phase in service. Under load there is one for each message: what
+    /// follows from all of a cycle is found by the tick that ends it.
+    pub(crate) fn progress(&self) -> Progress {
+        match self {
+            Self::Appended(_)
+            | Self::Consumed(_)
+            | Self::Log { event: LogEvent::SessionMessage { .. }, .. } => Progress::OfLog,
+            Self::Recorded(_)
+            | Self::Peer(PeerMessage::AppendPosition(_) | PeerMessage::CommitPosition(_)) => {
+                Progress::OfRecordings
+            }
+            _ => Progress::None,
+        }
+    }
+}

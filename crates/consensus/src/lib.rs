@@ -92,6 +92,7 @@ pub use input::{
     ArchiveInput, ClientInput, Control, Ingress, Input, LogEvent, PRINCIPAL_BYTES_MAX,
     ServiceInput, Verdict,
 };
+pub use log::{Admit, SessionHeader};
 pub use message::{
     AppendPosition, CanvassPosition, CatchupPosition, CommitPosition, NewLeadershipTerm,
     PeerMessage, RequestVote, StopCatchup, TerminationAck, TerminationPosition, Vote,
@@ -106,30 +107,9 @@ use wire::time::{Nanos, Now};
 
 use context::Context;
 use election::Election;
+use input::Progress;
 use service::Barrier;
 use session::Connect;
-
-/// What stands in front of a session message in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionHeader {
-    /// The leader's term.
-    pub leadership_term_id: LeadershipTermId,
-    /// The session.
-    pub session: ClusterSessionId,
-    /// Cluster time of the append.
-    pub timestamp: i64,
-}
-
-/// What to do with a session message of the ingress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admit {
-    /// Append it behind this header, then report `Input::Appended`.
-    Append(SessionHeader),
-    /// Drop it in silence, as genuine Aeron does: another term, no open session, or no leader.
-    Drop,
-    /// Leave it where it is: nothing may be appended now.
-    Wait,
-}
 
 /// Transitions without new input are few; this bounds a defect.
 const ADVANCES_MAX: usize = 16;
@@ -188,9 +168,17 @@ impl Consensus {
         self.ctx.now = now;
         self.observe(&input);
         let before = self.election.state();
+        let progress =
+            if before == ElectionState::Closed { input.progress() } else { Progress::None };
+        if progress == Progress::OfLog {
+            return;
+        }
         let election = core::mem::replace(&mut self.election, Election::Halted);
         self.election = election.handle(&mut self.ctx, &input);
         self.ctx.note_transition(before, self.election.state());
+        if progress == Progress::OfRecordings && self.election.state() == before {
+            return;
+        }
         for _ in 0..ADVANCES_MAX {
             let before = self.election.state();
             let election = core::mem::replace(&mut self.election, Election::Halted);
@@ -490,6 +478,15 @@ impl Consensus {
     #[must_use]
     pub fn log_position(&self) -> Position {
         self.ctx.log.position
+    }
+
+    /// When a tick will tell followers of what is committed; `Nanos::MAX` if they know.
+    #[must_use]
+    pub fn commit_due(&self) -> Nanos {
+        match &self.election {
+            Election::Leader(leader) => leader.commit_due(&self.ctx),
+            _ => Nanos::MAX,
+        }
     }
 
     /// Counter 239.

@@ -7,7 +7,7 @@ use crate::action::{ArchiveAction, Persist, ServiceAction};
 use crate::config::TimeUnit;
 use crate::context::{Context, Halt};
 use crate::control::{ModuleState, SnapshotWork, Termination, Toggle};
-use crate::id::{LeadershipTermId, RecordingId};
+use crate::id::{ClusterSessionId, LeadershipTermId, RecordingId};
 use crate::input::LogEvent;
 use crate::message::{PeerMessage, TerminationAck, TerminationPosition};
 use crate::service::Barrier;
@@ -19,6 +19,28 @@ pub(crate) const RESUME: i32 = 1;
 pub(crate) const SNAPSHOT: i32 = 2;
 /// Flag of a cluster action that only standby nodes take notice of.
 pub(crate) const STANDBY_FLAG: i32 = 1;
+
+/// What stands in front of a session message in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionHeader {
+    /// The leader's term.
+    pub leadership_term_id: LeadershipTermId,
+    /// The session.
+    pub session: ClusterSessionId,
+    /// Cluster time of the append.
+    pub timestamp: i64,
+}
+
+/// What to do with a session message of the ingress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admit {
+    /// Append it behind this header, then report [`Input::Appended`](crate::Input::Appended).
+    Append(SessionHeader),
+    /// Drop it in silence, as genuine Aeron does: another term, no open session, or no leader.
+    Drop,
+    /// Leave it where it is: nothing may be appended now.
+    Wait,
+}
 
 impl Context {
     /// The log was read up to `position`: services may read it too.

@@ -19,6 +19,10 @@ use crate::message::{
     PeerMessage, StopCatchup,
 };
 
+/// How soon after one word about the commit the next may follow, in service. No client waits for
+/// it: followers, whose services run behind, take more of the log at once.
+const COMMIT_INTERVAL: Nanos = Nanos::from_micros(200);
+
 #[derive(Clone, Debug)]
 enum Step {
     /// LEADER_LOG_REPLICATION: until a quorum has the term, and all before it.
@@ -366,7 +370,7 @@ impl Leader {
             self.send_term(ctx, None, log_term);
         }
         let position = self.announced_commit(ctx);
-        let rose = position > ctx.notified;
+        let rose = position > ctx.notified && self.commit_due(ctx) <= now;
         if rose || is_due(self.last_commit_sent, interval, now) {
             self.last_commit_sent = Some(now);
             ctx.notified = position;
@@ -376,6 +380,17 @@ impl Leader {
                 leader_member_id: ctx.id(),
             };
             ctx.send_all(&PeerMessage::CommitPosition(message));
+        }
+    }
+
+    /// When followers are told of a commit that they do not know of; never if there is none.
+    pub(crate) fn commit_due(&self, ctx: &Context) -> Nanos {
+        if self.announced_commit(ctx) <= ctx.notified {
+            return Nanos::MAX;
+        }
+        match self.last_commit_sent {
+            Some(last) if self.is_in_service() => last + COMMIT_INTERVAL,
+            _ => ctx.mono(),
         }
     }
 

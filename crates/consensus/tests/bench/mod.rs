@@ -136,6 +136,7 @@ impl Bench {
     pub fn records(&mut self) {
         let recorded = Input::Recorded(Position(self.published));
         self.core.handle(at(self.ms), recorded);
+        self.core.handle(at(self.ms), Input::Tick);
     }
 }
 
