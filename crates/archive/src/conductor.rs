@@ -160,6 +160,17 @@ impl Conductor {
         Ok(sessions.map_or(work, |deadline| work.due(deadline)))
     }
 
+    /// The part of a pass that streams wait for: data into files, and out of them.
+    pub(crate) fn move_data(&mut self, now: Now) -> Work {
+        let mut work = self.recorder.do_work();
+        let mut done = self.take_recorder_events(now);
+        if self.replayer.count() > 0 {
+            work = work.and(self.replayer.do_work(&self.client, now));
+            done += self.take_replay_events();
+        }
+        work.and(Work::done(done))
+    }
+
     /// The end, in order: recordings are ended where they stand, durably.
     pub(crate) fn close(&mut self, now: Now) {
         self.end_recordings(now);

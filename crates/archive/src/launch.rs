@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use client::{AddError, Client, ClientError, ConnectError, Connecting, Pending, Subscription};
 use runtime::agent::{Agent, Halt, Work};
+use runtime::duty_cycle::Pause;
 use runtime::ports::Ports;
 use wire::position::StreamId;
 use wire::time::Now;
@@ -72,6 +73,8 @@ pub struct Archive {
     config: Config,
     ports: Ports,
     stage: Stage,
+    /// Between two looks at requests, sessions and the driver: nobody needs an answer sooner.
+    pause: Pause,
 }
 
 /// Opens the archive's directory, repairs what an earlier life left there, and begins to look for
@@ -92,7 +95,7 @@ pub fn launch(
     let directory = Directory::open(ports, &config, &aeron.directory, now)?;
     let connecting = Client::connect(aeron, ports, now);
     let stage = Stage::Connecting(Box::new((connecting, directory, authenticator)));
-    Ok(Archive { config, ports: ports.clone(), stage })
+    Ok(Archive { config, ports: ports.clone(), stage, pause: Pause::new() })
 }
 
 impl Archive {
@@ -208,9 +211,13 @@ impl Agent for Archive {
             Stage::Connecting(waiting) => Ok(self.connect(waiting, now)?),
             Stage::Joining(joining) => Ok(self.join(joining, now)?),
             Stage::Running(mut running) => {
-                let (client, conductor) = &mut *running;
-                let work = client.do_work(now).map_err(StartError::from)?;
-                let work = work.and(conductor.do_work(now)?);
+                let work = if self.pause.is_over(now) {
+                    let (client, conductor) = &mut *running;
+                    let work = client.do_work(now).map_err(StartError::from)?;
+                    self.pause.noted(work.and(conductor.do_work(now)?))
+                } else {
+                    self.pause.short(running.1.move_data(now))
+                };
                 self.stage = Stage::Running(running);
                 Ok(work)
             }
