@@ -28,7 +28,7 @@ use crate::session::{Opened, Session};
 /// How many fragments one pass takes in.
 const FRAGMENT_LIMIT: usize = 10;
 /// When to look again for a place in the driver, or for a leader that nobody knows yet.
-const RETRY_INTERVAL: Nanos = Nanos::from_millis(100);
+const RETRY_INTERVAL: Nanos = Nanos::from_millis(20);
 
 /// What surrounds a pass.
 pub(crate) struct Context<'a> {

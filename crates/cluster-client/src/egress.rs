@@ -46,7 +46,18 @@ pub(crate) enum Heard<'a> {
 }
 
 /// What a message means to the session of this id.
+#[inline]
 pub(crate) fn hear(message: &[u8], session_id: i64) -> Heard<'_> {
+    match SessionMessageHeader::split(message) {
+        Some((header, payload)) if header.cluster_session_id == session_id => {
+            Heard::Event(EgressEvent::Message { timestamp: header.timestamp, payload })
+        }
+        Some(_) => Heard::Nothing,
+        None => hear_other(message, session_id),
+    }
+}
+
+fn hear_other(message: &[u8], session_id: i64) -> Heard<'_> {
     match Egress::decode(message) {
         Ok(Some(Egress::SessionMessageHeader(header)))
             if header.cluster_session_id == session_id =>

@@ -341,11 +341,8 @@ impl Session {
 }
 
 fn session_header(id: i64, leadership_term_id: i64) -> [u8; SESSION_HEADER_LENGTH] {
-    let mut bytes = [0; SESSION_HEADER_LENGTH];
     let header = SessionMessageHeader { leadership_term_id, cluster_session_id: id, timestamp: 0 };
-    let result = header.encode(&mut bytes);
-    assert!(result.is_ok(), "the header has the length of its buffer: {result:?}");
-    bytes
+    header.to_bytes()
 }
 
 fn encode_keep_alive(leadership_term_id: i64, cluster_session_id: i64) -> [u8; 24] {

@@ -109,6 +109,29 @@ impl Active {
         Ok(Work::done(done).and(work))
     }
 
+    /// Reads the log on, if nothing else is to be done: `None` otherwise.
+    pub(crate) fn read_on(
+        &mut self,
+        cycle: &mut Cycle<'_>,
+        now: Now,
+    ) -> Result<Option<Work>, Stop> {
+        let is_asked = self.snapshot.is_some()
+            || self.next_join.is_some()
+            || self.termination.is_some()
+            || self.requested_ack.is_some();
+        if is_asked || !cycle.host.requests.is_empty() || cycle.host.sessions.is_waiting() {
+            return Ok(None);
+        }
+        if !matches!(self.log, LogState::Reading(_)) {
+            return Ok(Some(Work::NONE));
+        }
+        let work = self.step_log(cycle, now)?;
+        match cycle.host.take_failure() {
+            Some(cause) => Err(Stop::Failed(format!("service: {cause}"))),
+            None => Ok(Some(work)),
+        }
+    }
+
     fn on_order(&mut self, order: Order) {
         match order {
             Order::Join(join) => {

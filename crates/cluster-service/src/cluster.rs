@@ -88,7 +88,7 @@ impl Gauges {
 
 /// The handle that every method of a service gets. Never kept.
 pub struct Cluster<'a> {
-    event: Event,
+    event: &'a Event,
     requests: &'a mut Requests,
     egress: &'a mut dyn Egress,
     gauges: &'a mut Gauges,
@@ -99,7 +99,7 @@ impl<'a> Cluster<'a> {
     /// A handle for one event. Containers make it; tests make theirs and look into the parts
     /// afterwards.
     pub fn new(
-        event: Event,
+        event: &'a Event,
         requests: &'a mut Requests,
         egress: &'a mut dyn Egress,
         gauges: &'a mut Gauges,

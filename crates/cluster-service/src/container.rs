@@ -7,7 +7,7 @@
 
 use client::{Client, Connecting, Handle, Pending, Publication, Subscription};
 use memory::error_log::ErrorLog;
-use runtime::duty_cycle::StallTracker;
+use runtime::duty_cycle::{Pause, StallTracker};
 use runtime::{Agent, Halt, Nanos, Now, Ports, Work};
 use wire::position::{Position, StreamId};
 
@@ -67,6 +67,8 @@ struct Running {
     gauges: GaugeCounters,
     link: ModuleLink,
     stalls: StallTracker,
+    /// Between two looks at the module's orders, clients' channels and the driver.
+    pause: Pause,
     stage: Stage,
 }
 
@@ -179,12 +181,18 @@ impl Container {
             gauges: GaugeCounters::default(),
             link: ModuleLink::new(publication, subscription, self.config.service_id),
             stalls: StallTracker::new(self.config.cycle_threshold),
+            pause: Pause::new(),
             stage: Stage::Recovering { next_look: now.mono },
         }));
         Ok(work.and(Work::done(1)))
     }
 
     fn run(&mut self, running: &mut Running, now: Now) -> Result<Work, Halt> {
+        if !running.pause.is_over(now)
+            && let Some(work) = self.read_on(running, now)?
+        {
+            return Ok(running.pause.short(work));
+        }
         let client = running.client.do_work(now).map_err(failed)?;
         let stall = running.stalls.on_pass(now);
         running.counters.on_cycle(stall.new_longest, stall.exceeded);
@@ -209,7 +217,30 @@ impl Container {
         }
         match &running.stage {
             Stage::Ending { deadline, halt } if *deadline <= now.mono => Err(halt.clone()),
-            _ => Ok(work),
+            _ => Ok(running.pause.noted(work)),
+        }
+    }
+
+    /// The part of a pass that clients wait for: the log is read on. `None` if more is to be done.
+    fn read_on(&mut self, running: &mut Running, now: Now) -> Result<Option<Work>, Halt> {
+        let Running { client, counters, link, stage, .. } = running;
+        let Stage::Active(active) = stage else { return Ok(None) };
+        let handle = client.handle();
+        let mut cycle = Cycle {
+            config: &self.config,
+            handle: &handle,
+            host: &mut self.host,
+            link,
+            counters,
+            mark: &self.mark,
+            findings: &mut self.findings,
+        };
+        match active.read_on(&mut cycle, now) {
+            Ok(work) => Ok(work),
+            Err(stop) => {
+                *stage = self.end(stop, now);
+                Ok(Some(Work::done(1)))
+            }
         }
     }
 

@@ -76,7 +76,7 @@ impl Host {
     fn call(&mut self, call: impl FnOnce(&mut dyn ClusteredService, &mut Cluster<'_>)) {
         self.sessions.set_event(self.event.leadership_term_id, self.event.time);
         let Self { service, requests, sessions, gauges, failure, event, .. } = self;
-        let mut cluster = Cluster::new(*event, requests, sessions, gauges, failure);
+        let mut cluster = Cluster::new(event, requests, sessions, gauges, failure);
         call(&mut **service, &mut cluster);
     }
 
@@ -137,11 +137,27 @@ impl Host {
         position: Position,
         handle: &Handle,
     ) -> Result<Next, String> {
+        if let Some((header, payload)) = SessionMessageHeader::split(message) {
+            self.event.position = position;
+            self.on_session_message(&header, payload);
+            return Ok(Next::Continue);
+        }
+        self.on_other(message, position, handle)
+    }
+
+    fn on_other(
+        &mut self,
+        message: &[u8],
+        position: Position,
+        handle: &Handle,
+    ) -> Result<Next, String> {
         let decoded = Log::decode(message).map_err(|error| format!("log: {error}"))?;
         self.event.position = position;
         let Some(event) = decoded else { return Ok(Next::Continue) };
         match event {
-            Log::SessionMessageHeader(header) => self.on_session_message(&header, message),
+            Log::SessionMessageHeader(header) => {
+                self.on_session_message(&header, SessionMessageHeader::payload(message));
+            }
             Log::TimerEvent(event) => {
                 self.event.time = event.timestamp;
                 let timer = TimerId(event.correlation_id);
@@ -167,14 +183,13 @@ impl Host {
 
     /// Messages of services have negative ids. One of a client whose session is not open is passed
     /// over, on every member alike: nobody could be answered.
-    fn on_session_message(&mut self, header: &SessionMessageHeader, message: &[u8]) {
+    fn on_session_message(&mut self, header: &SessionMessageHeader, payload: &[u8]) {
         self.event.time = header.timestamp;
         let id = ClusterSessionId(header.cluster_session_id);
         let session = (id.0 > 0).then_some(id);
         if session.is_some() && !self.sessions.is_open(id) {
             return;
         }
-        let payload = SessionMessageHeader::payload(message);
         self.call(|service, cluster| service.on_session_message(cluster, session, payload));
     }
 

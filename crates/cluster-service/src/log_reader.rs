@@ -13,9 +13,9 @@ use crate::host::{Host, Next};
 use crate::link::{Join, ModuleLink};
 
 /// How many fragments one pass reads.
-const FRAGMENT_LIMIT: usize = 50;
+const FRAGMENT_LIMIT: usize = 512;
 /// When to ask the driver again after it refused the subscription.
-const RETRY_INTERVAL: Nanos = Nanos::from_millis(100);
+const RETRY_INTERVAL: Nanos = Nanos::from_millis(20);
 
 /// What the log that was read last left incomplete at its end: the next one may begin with the rest
 /// of that message.

@@ -2,8 +2,7 @@
 
 use client::{Handle, OfferError, Pending, Publication};
 use runtime::Nanos;
-use wire::cluster::ingress::{SESSION_HEADER_LENGTH, SessionMessageHeader};
-use wire::message::Message;
+use wire::cluster::ingress::SessionMessageHeader;
 use wire::position::StreamId;
 
 use crate::cluster::{Egress, SendError};
@@ -159,10 +158,7 @@ impl Egress for Sessions {
             return Err(SendError::NotConnected);
         };
         let header = SessionMessageHeader { cluster_session_id: session.0, ..header };
-        let mut bytes = [0; SESSION_HEADER_LENGTH];
-        let encoded = header.encode(&mut bytes);
-        assert!(encoded.is_ok(), "the header has the length of its buffer: {encoded:?}");
-        let offered = offer(publication, &bytes, parts);
+        let offered = offer(publication, &header.to_bytes(), parts);
         match offered {
             Ok(()) => Ok(()),
             Err(OfferError::MessageTooLong { length, max }) => {

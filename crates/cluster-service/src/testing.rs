@@ -178,7 +178,7 @@ impl<S: ClusteredService> TestCluster<S> {
         let mut egress = Recorder { sessions: &self.sessions, sent: &mut self.sent };
         let gauges = &mut self.gauges;
         let mut cluster =
-            Cluster::new(event, &mut requests, &mut egress, gauges, &mut self.failure);
+            Cluster::new(&event, &mut requests, &mut egress, gauges, &mut self.failure);
         call(&mut self.service, &mut cluster);
         requests.drain(|message| {
             self.on_request(message);

@@ -103,9 +103,9 @@ runtime::config! {
         /// Most client sessions, open and pending.
         max_sessions: i32 = 10, "aeron.cluster.max.sessions";
         /// Fragments of ingress taken in one pass, of each subscription.
-        ingress_fragment_limit: i32 = 50, "aeron.cluster.ingress.fragment.limit";
+        ingress_fragment_limit: i32 = 512, "aeron.cluster.ingress.fragment.limit";
         /// Fragments of the log taken in one pass.
-        log_fragment_limit: i32 = 50, "aeron.cluster.log.fragment.limit";
+        log_fragment_limit: i32 = 512, "aeron.cluster.log.fragment.limit";
         /// Duty cycles that take longer are counted.
         cycle_threshold: Nanos = Nanos::from_millis(100), "aeron.cluster.cycle.threshold";
         /// Snapshots that take longer are counted.

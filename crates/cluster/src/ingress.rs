@@ -8,10 +8,12 @@ pub mod codec;
 use std::collections::BTreeMap;
 
 use client::{
-    Action, AddError, CorrelationId, FragmentAssembler, Handle, ImageEvent, Pending, Subscription,
+    Action, AddError, CorrelationId, Fragment, FragmentAssembler, Handle, ImageEvent, Pending,
+    Subscription,
 };
 use consensus::{ClientInput, ClusterSessionId};
 use runtime::{Nanos, Now};
+use wire::cluster::ingress::SessionMessageHeader;
 use wire::position::{SessionId, StreamId};
 
 use codec::{FromClient, IngressError};
@@ -175,7 +177,7 @@ impl Ingress {
     pub fn receive(
         &mut self,
         limit: usize,
-        mut on_message: impl FnMut(FromClient<'_>, SessionId) -> Taken,
+        taker: &mut impl Taker,
         mut on_error: impl FnMut(StreamError),
     ) -> usize {
         let mut count = 0;
@@ -185,13 +187,9 @@ impl Ingress {
             let (assembler, images) = (&mut stream.assembler, &stream.images);
             count += subscription.controlled_poll(limit, |fragment| {
                 assembler.on_fragment_controlled(fragment, |message| {
-                    let taken = match codec::decode(message.payload()) {
-                        Ok(Some(decoded)) => on_message(decoded, message.session_id()),
-                        Ok(None) => Taken::Done,
-                        Err(error) => {
-                            on_error(error.into());
-                            Taken::Done
-                        }
+                    let taken = match SessionMessageHeader::split(message.payload()) {
+                        Some((header, payload)) => taker.message(&header, payload),
+                        None => take_other(message, taker, &mut on_error),
                     };
                     match taken {
                         Taken::Done => {}
@@ -215,6 +213,31 @@ impl Ingress {
     /// Forgets a session that is over.
     pub fn forget(&mut self, session: ClusterSessionId) {
         self.links.remove(&session);
+    }
+}
+
+/// Who takes what clients say.
+pub trait Taker {
+    /// A message for the log.
+    fn message(&mut self, header: &SessionMessageHeader, payload: &[u8]) -> Taken;
+
+    /// Anything, from this transport session.
+    fn take(&mut self, said: FromClient<'_>, transport: SessionId) -> Taken;
+}
+
+#[cold]
+fn take_other(
+    message: Fragment<'_>,
+    taker: &mut impl Taker,
+    on_error: &mut impl FnMut(StreamError),
+) -> Taken {
+    match codec::decode(message.payload()) {
+        Ok(Some(decoded)) => taker.take(decoded, message.session_id()),
+        Ok(None) => Taken::Done,
+        Err(error) => {
+            on_error(error.into());
+            Taken::Done
+        }
     }
 }
 

@@ -385,6 +385,16 @@ impl LogArchive {
         work
     }
 
+    /// The part of [`LogArchive::poll`] that commits wait for: how far the recording has come.
+    pub fn poll_recording(&mut self, now: Now, mut on_input: impl FnMut(Input<'static>)) -> Work {
+        if !self.is_lost && matches!(self.task, Task::Recording(_)) {
+            self.step_task(now);
+        }
+        let work = Work::done(self.inputs.len());
+        self.inputs.drain(..).for_each(&mut on_input);
+        work
+    }
+
     fn step(&mut self, now: Now) {
         let environment = &mut self.environment;
         self.errands.poll(&mut environment.archive);

@@ -4,6 +4,7 @@ use client::{Action, Fragment, Image, ImageAssembler};
 use consensus::{ClusterSessionId, Consensus, CorrelationId, Input, LeadershipTermId, LogEvent};
 use runtime::Now;
 use wire::bytes::{DecodeError, SemanticVersion};
+use wire::cluster::ingress::SessionMessageHeader;
 use wire::cluster::log::Log;
 use wire::position::Position;
 
@@ -188,15 +189,27 @@ impl ReadError {
 ///
 /// # Errors
 /// See [`ReadError`].
+#[inline]
 pub fn decode(message: &[u8], ours: SemanticVersion) -> Result<Option<LogEvent<'_>>, ReadError> {
+    match SessionMessageHeader::split(message) {
+        Some((header, _)) => Ok(Some(session_message(header))),
+        None => decode_other(message, ours),
+    }
+}
+
+const fn session_message<'a>(header: SessionMessageHeader) -> LogEvent<'a> {
+    LogEvent::SessionMessage {
+        leadership_term_id: LeadershipTermId(header.leadership_term_id),
+        session: ClusterSessionId(header.cluster_session_id),
+        timestamp: header.timestamp,
+    }
+}
+
+fn decode_other(message: &[u8], ours: SemanticVersion) -> Result<Option<LogEvent<'_>>, ReadError> {
     let undecodable = |cause| ReadError::Undecodable { position: Position(0), cause };
     let Some(message) = Log::decode(message).map_err(undecodable)? else { return Ok(None) };
     Ok(Some(match message {
-        Log::SessionMessageHeader(m) => LogEvent::SessionMessage {
-            leadership_term_id: LeadershipTermId(m.leadership_term_id),
-            session: ClusterSessionId(m.cluster_session_id),
-            timestamp: m.timestamp,
-        },
+        Log::SessionMessageHeader(m) => session_message(m),
         Log::TimerEvent(m) => LogEvent::Timer {
             leadership_term_id: LeadershipTermId(m.leadership_term_id),
             correlation_id: CorrelationId(m.correlation_id),

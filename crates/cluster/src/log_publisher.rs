@@ -10,7 +10,6 @@ use wire::cluster::log::{
 };
 use wire::cluster::{CloseReason, TimeUnit};
 use wire::frame::DATA_HEADER_LENGTH;
-use wire::message::Message;
 use wire::position::{Position, align_frame};
 
 /// Why the log cannot be appended to any more, or never takes this message.
@@ -70,7 +69,7 @@ impl LogPublisher {
         header: SessionHeader,
         payload: &[u8],
     ) -> Result<Outcome, AppendError> {
-        let header = session_header(header)?;
+        let header = session_header(header);
         outcome(self.publication.offer_vectored(&[&header, payload]))
     }
 }
@@ -87,19 +86,16 @@ fn outcome(offered: Result<Position, OfferError>) -> Result<Outcome, AppendError
 }
 
 /// The bytes in front of a session message in the log.
-///
-/// # Errors
-/// None in practice: the buffer has the encoded length.
-pub fn session_header(header: SessionHeader) -> Result<[u8; SESSION_HEADER_LENGTH], EncodeError> {
-    let mut bytes = [0; SESSION_HEADER_LENGTH];
+#[inline]
+#[must_use]
+pub fn session_header(header: SessionHeader) -> [u8; SESSION_HEADER_LENGTH] {
     let SessionHeader { leadership_term_id, session, timestamp } = header;
     let message = SessionMessageHeader {
         leadership_term_id: leadership_term_id.0,
         cluster_session_id: session.0,
         timestamp,
     };
-    message.encode(&mut bytes)?;
-    Ok(bytes)
+    message.to_bytes()
 }
 
 /// Encodes an action into `buffer`, which is cleared first; returns what follows it in the same
@@ -272,7 +268,7 @@ mod tests {
         let mut buffer = Vec::new();
         assert_eq!(encode(&action, Position(0), &mut buffer), Ok(payload));
         let header = SessionHeader { leadership_term_id: TERM, session, timestamp: 9 };
-        assert_eq!(session_header(header).unwrap()[..], buffer[..]);
+        assert_eq!(session_header(header)[..], buffer[..]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use consensus::{
     ModuleState, Outcome, PeerAction, PeerMessage, RecordingId,
 };
 use memory::error_log::ErrorLog;
-use runtime::duty_cycle::StallTracker;
+use runtime::duty_cycle::{Pause, StallTracker};
 use runtime::files::FileLock;
 use runtime::{Halt, Nanos, Now, Work};
 
@@ -24,7 +24,7 @@ use crate::config::{Config, Settings};
 use crate::counters::{Gauge, Gauges};
 use crate::egress::Egress;
 use crate::halt;
-use crate::ingress::{Ingress, Taken};
+use crate::ingress::{Ingress, StreamError};
 use crate::log_archive::{LogArchive, Wanted};
 use crate::log_follower::At;
 use crate::mark_file::MarkFile;
@@ -75,6 +75,8 @@ pub(crate) struct State {
     held: VecDeque<Input<'static>>,
     snapshot_began: Option<Nanos>,
     ends_at: Option<Nanos>,
+    /// Between two whole passes: services, the archive's answers and the driver's can wait so long.
+    pause: Pause,
 }
 
 impl State {
@@ -87,6 +89,7 @@ impl State {
             held: VecDeque::new(),
             snapshot_began: None,
             ends_at: None,
+            pause: Pause::new(),
         }
     }
 }
@@ -117,32 +120,51 @@ fn failed(error: impl std::fmt::Display) -> Halt {
 }
 
 impl Module {
-    /// One pass.
+    /// One pass. What messages and positions come to is looked for in each, the rest less often.
     pub(crate) fn do_work(&mut self, now: Now) -> Result<Work, Halt> {
-        let work = self.client.do_work(now).map_err(failed)?;
-        let mut work = work.due(self.mark.beat(now)).due(now.mono + TICK);
-        self.measure(now);
-        self.recovery.advance(&self.core).map_err(failed)?;
+        let is_whole = self.state.pause.is_over(now);
+        let mut work = Work::NONE;
+        if is_whole {
+            let done = self.client.do_work(now).map_err(failed)?;
+            work = done.due(self.mark.beat(now)).due(now.mono + TICK);
+            self.measure(now);
+            self.recovery.advance(&self.core).map_err(failed)?;
+        }
         if self.core.halted().is_none() {
-            work = work.and(self.hear(now)?);
-            work = work.and(self.hear_clients(now)?);
+            work = work.and(self.hear(is_whole, now)?);
+            work = work.and(self.hear_clients(is_whole, now)?);
             work = work.and(Work::done(self.read_log(now)?));
+            if !is_whole && work.done == 0 {
+                return Ok(self.state.pause.short(work));
+            }
             self.core.handle(now, Input::Tick);
         }
         work = work.and(Work::done(self.act(now)?)).due(self.next_timer(now));
+        work = work.due(self.core.commit_due());
         self.gauges.show(&self.core);
         self.tell_findings(now);
         self.check_end(now)?;
-        Ok(work)
+        Ok(if is_whole { self.state.pause.noted(work) } else { self.state.pause.short(work) })
     }
 
     /// What archive, services, members and the operator have to say.
-    fn hear(&mut self, now: Now) -> Result<Work, Halt> {
+    fn hear(&mut self, is_whole: bool, now: Now) -> Result<Work, Halt> {
         let Self { core, log, services, peers, gauges, state, persister, .. } = self;
         let (findings, held) = (&mut state.findings, &mut state.held);
-        let mut work = log.poll(now, |input| held.push_back(input));
+        let mut work = match is_whole {
+            true => log.poll(now, |input| held.push_back(input)),
+            false => log.poll_recording(now, |input| held.push_back(input)),
+        };
         if persister.bind(log.recording_id()).map_err(failed)? == Outcome::Done {
             held.drain(..).for_each(|input| core.handle(now, input));
+        }
+        let heard = peers.receive(
+            |message| core.handle(now, Input::Peer(message)),
+            |error| findings.push(error.to_string()),
+        );
+        work = work.and(Work::done(heard));
+        if !is_whole {
+            return Ok(work);
         }
         while let Some(fault) = log.next_fault() {
             findings.push(fault.to_string());
@@ -154,11 +176,6 @@ impl Module {
         work = work.and(Work::done(heard));
         work = work.due(services.watch(now, |input| core.handle(now, Input::Service(input))));
         peers.advance(now, |error| findings.push(error.to_string()));
-        let heard = peers.receive(
-            |message| core.handle(now, Input::Peer(message)),
-            |error| findings.push(error.to_string()),
-        );
-        work = work.and(Work::done(heard));
         if let Some(request) = gauges.take_request() {
             core.handle(now, Input::Control(request));
             work = work.and(Work::done(1));
@@ -167,7 +184,17 @@ impl Module {
     }
 
     /// What clients have to say, while this member is in service.
-    fn hear_clients(&mut self, now: Now) -> Result<Work, Halt> {
+    fn hear_clients(&mut self, is_whole: bool, now: Now) -> Result<Work, Halt> {
+        let due = if is_whole { self.look_after_clients(now) } else { Nanos::MAX };
+        if !self.ingress.is_open() {
+            return Ok(Work::NONE.due(due));
+        }
+        let work = self.take_ingress(now)?;
+        Ok(work.due(due))
+    }
+
+    /// Their channels and rights. Returns when something is to be asked for again.
+    fn look_after_clients(&mut self, now: Now) -> Nanos {
         let Self { core, egress, ingress, sessions, state, .. } = self;
         egress.advance(|input| {
             if let ClientInput::Connected(session) = input {
@@ -186,17 +213,26 @@ impl Module {
         });
         if core.election_state() != ElectionState::Closed || core.halted().is_some() {
             ingress.close();
-            return Ok(Work::NONE);
+            return Nanos::MAX;
         }
         ingress.open(core.is_leading());
         let findings = &mut state.findings;
-        let due = ingress.advance(
+        ingress.advance(
             now,
             |input| core.handle(now, Input::Client(input)),
             |error| findings.push(error.to_string()),
-        );
+        )
+    }
+
+    /// Their messages.
+    fn take_ingress(&mut self, now: Now) -> Result<Work, Halt> {
+        let Self { core, ingress, sessions, state, .. } = self;
+        if core.election_state() != ElectionState::Closed || core.halted().is_some() {
+            return Ok(Work::NONE);
+        }
+        let authenticator = &mut *self.authenticator;
+        let findings = &mut state.findings;
         let limit = usize::try_from(self.config.limits.ingress_fragment_limit).unwrap_or(1);
-        let mut failure = None;
         let mut clients = Clients {
             core,
             log: self.log.publisher(),
@@ -205,25 +241,18 @@ impl Module {
             is_ipc_allowed: self.config.channels.ingress_ipc_allowed,
             opened: Vec::new(),
             findings: Vec::new(),
+            failure: None,
+            now,
         };
-        let count = ingress.receive(
-            limit,
-            |message, transport| match clients.take(message, transport, now) {
-                Ok(taken) => taken,
-                Err(error) => {
-                    failure = Some(error);
-                    Taken::Wait
-                }
-            },
-            |error| findings.push(error.to_string()),
-        );
-        let Clients { opened, findings: found, .. } = clients;
+        let on_error = |error: StreamError| findings.push(error.to_string());
+        let count = ingress.receive(limit, &mut clients, on_error);
+        let Clients { opened, findings: found, failure, .. } = clients;
         findings.extend(found);
         for (session, mut origin) in opened {
             origin.source = ingress.address(origin.session_id).unwrap_or_default().to_string();
             sessions.describe(session, &origin);
         }
-        failure.map_or_else(|| Ok(Work::done(count).due(due)), Err)
+        failure.map_or_else(|| Ok(Work::done(count)), Err)
     }
 
     /// What the log says, as far as the core allows.

@@ -1,17 +1,18 @@
 //! The messages of clients on their way to the core and into the log.
 
 use consensus::{
-    Admit, ClusterSessionId, Consensus, Ingress as Request, Input, Outcome, SessionHeader,
+    Admit, ClusterSessionId, Consensus, Ingress as Request, Input, LeadershipTermId, Outcome,
 };
 use runtime::{Halt, Now};
+use wire::cluster::ingress::SessionMessageHeader;
 use wire::position::SessionId;
 
 use super::failed;
 use crate::authentication::Authenticator;
 use crate::channels;
 use crate::config::Settings;
-use crate::ingress::Taken;
 use crate::ingress::codec::FromClient;
+use crate::ingress::{Taken, Taker};
 use crate::log_publisher::LogPublisher;
 use crate::session_counters::Origin;
 
@@ -25,55 +26,65 @@ pub(super) struct Clients<'a> {
     /// Sessions that were taken, without the address of their image.
     pub(super) opened: Vec<(ClusterSessionId, Origin)>,
     pub(super) findings: Vec<String>,
+    /// Why this member cannot go on leading.
+    pub(super) failure: Option<Halt>,
+    pub(super) now: Now,
 }
 
-impl Clients<'_> {
-    pub(super) fn take(
-        &mut self,
-        message: FromClient<'_>,
-        transport: SessionId,
-        now: Now,
-    ) -> Result<Taken, Halt> {
-        match message {
+impl Taker for Clients<'_> {
+    #[inline]
+    fn message(&mut self, header: &SessionMessageHeader, payload: &[u8]) -> Taken {
+        let session = ClusterSessionId(header.cluster_session_id);
+        self.append(session, LeadershipTermId(header.leadership_term_id), payload)
+    }
+
+    fn take(&mut self, said: FromClient<'_>, transport: SessionId) -> Taken {
+        match said {
             FromClient::Message { leadership_term_id, session, payload } => {
-                match self.core.admit(session, leadership_term_id, now) {
-                    Admit::Drop => Ok(Taken::Done),
-                    Admit::Wait => Ok(Taken::Wait),
-                    Admit::Append(header) => self.append(session, header, payload, now),
-                }
+                self.append(session, leadership_term_id, payload)
             }
             FromClient::Connect { request, client_info } => {
-                let taken = self.request(request, now);
+                let taken = self.request(request, self.now);
                 if let Taken::Of(session) = taken {
                     let (client_info, source) = (client_info.to_string(), String::new());
                     let origin = Origin { client_info, source, session_id: transport };
                     self.opened.push((session, origin));
                 }
-                Ok(taken)
+                taken
             }
-            FromClient::Request(request) => Ok(self.request(request, now)),
+            FromClient::Request(request) => self.request(request, self.now),
         }
     }
+}
 
+impl Clients<'_> {
+    #[inline]
     fn append(
         &mut self,
         session: ClusterSessionId,
-        header: SessionHeader,
+        term: LeadershipTermId,
         payload: &[u8],
-        now: Now,
-    ) -> Result<Taken, Halt> {
-        let Some(log) = &mut self.log else { return Ok(Taken::Wait) };
+    ) -> Taken {
+        let header = match self.core.admit(session, term, self.now) {
+            Admit::Append(header) => header,
+            Admit::Drop => return Taken::Done,
+            Admit::Wait => return Taken::Wait,
+        };
+        let Some(log) = &mut self.log else { return Taken::Wait };
         match log.append_message(header, payload) {
             Ok(Outcome::Appended(position)) => {
-                self.core.appended(session, position, now);
-                Ok(Taken::Of(session))
+                self.core.appended(session, position, self.now);
+                Taken::Of(session)
             }
-            Ok(_) => Ok(Taken::Wait),
+            Ok(_) => Taken::Wait,
             Err(error) if error.is_of_message() => {
                 self.findings.push(error.to_string());
-                Ok(Taken::Of(session))
+                Taken::Of(session)
             }
-            Err(error) => Err(failed(error)),
+            Err(error) => {
+                self.failure = Some(failed(error));
+                Taken::Wait
+            }
         }
     }
 
