@@ -6,6 +6,7 @@
 //! `cargo xtask seeds` runs trials in the simulated world, one for each seed.
 //! `cargo xtask images` judges what kills and power cuts leave of files.
 //! `cargo xtask model` tries the consensus core against every order of events, within bounds.
+//! `cargo xtask flips` damages files and judges what is made of them.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // A program for a terminal.
@@ -53,6 +54,12 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         sweep: Vec<String>,
     },
+    /// Damage files of a node and judge what is made of them.
+    Flips {
+        /// How often, and where to begin: `--count 50000 --first 1`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        wanted: Vec<String>,
+    },
     /// Judge images of disks after kills and power cuts.
     Images {
         /// How many, which: `--count 100000 --first 1 --protocol extend`.
@@ -79,6 +86,7 @@ fn main() -> ExitCode {
         Chore::Seeds { sweep } => programs::run("coracle-trials", "seeds", &sweep),
         Chore::Images { wanted } => programs::run("coracle-trials", "images", &wanted),
         Chore::Model { search } => programs::run("coracle-model", "coracle-model", &search),
+        Chore::Flips { wanted } => programs::run("coracle-trials", "flips", &wanted),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::inventory;
 use crate::mark_file::{self, MarkFile, MarkFileError};
 use crate::recovery::{End, RecoveryError, make_durable, recover, remove_spares};
+use crate::sums;
 use crate::writer::Store;
 
 /// The file by whose lock a process owns the directory.
@@ -101,6 +102,7 @@ impl Directory {
             (Catalog::open(&ports.files, path, capacity, checksum)?, Vec::new())
         };
         remove_spares(files, path).map_err(failed)?;
+        sums::remove_orphans(files, path).map_err(failed)?;
         settle(files, path, config, &mut catalog, &mut findings, now)?;
         findings.extend(inventory::check(files, path, &mut catalog)?);
         if catalog.take_unsynced() {
@@ -111,6 +113,7 @@ impl Directory {
             directory: Arc::from(path),
             checksum,
             is_synced: storage.file_sync_level.kind().is_some(),
+            has_sums: storage.guards,
         };
         Ok(Self { store, catalog, mark_file, findings, lock })
     }
@@ -166,7 +169,8 @@ fn settle(
 fn delete(files: &dyn Files, directory: &Path) -> io::Result<()> {
     Guarded::forget(files, &directory.join(FILE_NAME))?;
     for entry in files.list(directory)? {
-        let is_segment = crate::segment::parse_name(&entry.name).is_some();
+        let name = entry.name.strip_suffix(".sum").unwrap_or(&entry.name);
+        let is_segment = crate::segment::parse_name(name).is_some();
         if is_segment || entry.name == FILE_NAME {
             files.remove(&directory.join(&entry.name))?;
         }

@@ -30,6 +30,7 @@ mod recorder;
 pub mod recovery;
 mod replayer;
 pub mod segment;
+mod sums;
 #[cfg(test)]
 mod testing;
 pub mod writer;
@@ -37,3 +38,4 @@ pub mod writer;
 pub use authentication::{AllowAll, Authenticator, Verdict};
 pub use config::Config;
 pub use launch::{Archive, LaunchError, launch};
+pub use replayer::reader::read_all;

@@ -145,6 +145,9 @@ impl Recorder {
     fn write(&mut self) -> usize {
         let mut done = 0;
         for session in &mut self.sessions {
+            if session.is_ending {
+                session.writer.finish();
+            }
             if session.is_ending || !session.writer.is_ready() {
                 continue;
             }
@@ -225,6 +228,8 @@ impl Recorder {
                     Outcome::Failed(error) => session.fail_sync(error),
                     _ => {
                         session.publish(position, &mut self.events);
+                        // Else less is known after a crash, and nothing else is lost.
+                        let _ = session.writer.on_synced(position);
                     }
                 }
             }

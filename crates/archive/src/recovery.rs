@@ -13,8 +13,9 @@
 //! | a full segment, its successor not in place | the highest segment is full | ends at its end |
 //! | successor in place, nothing written | an empty highest segment | ends at its base |
 //! | while a block is written | whole frames, then a torn one | cut after the last whole frame |
-//! | power lost with blocks not synced | holes between frames | cut before the first hole |
+//! | power lost with blocks not synced | holes in or between frames, in several segments | cut before the first hole |
 //! | power lost, a whole segment not synced | empty successor, short segment | successor removed |
+//! | none: bits rotted, a write went astray | a bad frame below what was synced | out of service |
 //! | while this recovery cuts | the same state, or less of it | the same outcome |
 
 use std::io;
@@ -26,9 +27,14 @@ use crate::catalog::Recording;
 use crate::checksum::Checksum;
 use crate::frame::{HEADER_LENGTH, Header, is_intact};
 use crate::segment::{self, Segment};
+use crate::sums::{self, SumReader};
 
 /// Pages in which a file system makes writes durable: a torn write misses whole pages.
 const PAGE: u64 = 4096;
+
+/// How many bytes of full segments are looked at for holes, where no sums say what was synced: more
+/// than is ever on its way to a disk.
+const RECHECKED: i64 = 256 << 20;
 
 /// Why the end of a recording cannot be found.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +46,19 @@ pub enum RecoveryError {
         recording_id: i64,
         /// The segment that should exist.
         base: i64,
+    },
+    /// Frames that were durable are not there any more: no crash does that.
+    #[error(
+        "recording {recording_id} is rotten at {position}, though all up to {synced} was durable: \
+         put its files back from a copy (docs/archive-files.md says what else can be done)"
+    )]
+    Rotten {
+        /// The recording.
+        recording_id: i64,
+        /// Where its whole frames end.
+        position: i64,
+        /// Where they ended once.
+        synced: i64,
     },
     /// Files cannot be read or changed.
     #[error("recording {recording_id}: {source}")]
@@ -92,32 +111,51 @@ pub fn recover(
     let lowest = layout.base(recording.start_position);
     let mut segments = segment::list(files, directory, recording_id).map_err(failed)?;
     segments.retain(|it| !it.is_deleted && it.base >= lowest && layout.is_base(it.base));
-    let mut beyond = Vec::new();
-    let mut above = End::Empty;
+    let mut found: Option<Recovered> = None;
+    let (mut above, mut end_above, mut checked) = (Vec::new(), End::Empty, 0);
     while let Some(segment) = segments.pop() {
         let from = recording.start_position.max(segment.base);
         let path = directory.join(segment::file_name(recording_id, segment.base));
         let file = files.open(&path).map_err(failed)?;
         let scratch = std::mem::take(buffer);
-        let mut scanner = Scanner { file: &*file, segment, buffer: scratch, held: 0..0 };
+        let mut sums = None;
+        if checksum.is_some() {
+            let open = SumReader::open(files, directory, recording_id, segment.base);
+            sums = open.map_err(failed)?;
+        }
+        let mut scanner = Scanner { file: &*file, segment, buffer: scratch, held: 0..0, sums };
         let scan = scanner.scan(recording, from, checksum).map_err(failed)?;
         *buffer = scanner.buffer;
-        if scan.position > from || segment.base == lowest {
-            let Scan { position: stop_position, mut end } = scan;
-            if end == End::Full && beyond.pop().is_some() {
-                // The segment above begins where this one ends: it stays, emptied.
-                end = above;
-            }
-            return Ok(Recovered { stop_position, end, beyond });
+        let synced = scanner.sums.and_then(|sums| sums.synced).unwrap_or(i64::MIN);
+        let synced = synced.min(segment.base + layout.segment_length);
+        if scan.position < synced {
+            let position = scan.position;
+            return Err(RecoveryError::Rotten { recording_id, position, synced });
+        }
+        let Scan { position, end } = scan;
+        if found.is_none() && (position > from || segment.base == lowest) {
+            let mut beyond = above.clone();
+            // The segment above begins where a full one ends: it stays, emptied.
+            let is_kept = end == End::Full && beyond.pop().is_some();
+            let end = if is_kept { end_above } else { end };
+            found = Some(Recovered { stop_position: position, end, beyond });
+        } else if found.is_some() && end != End::Full {
+            // What stands above was written after what is missing here.
+            found = Some(Recovered { stop_position: position, end, beyond: above.clone() });
+        }
+        checked += layout.segment_length;
+        let is_enough = synced > segment.base || (!above.is_empty() && checked >= RECHECKED);
+        if let Some(found) = found.take_if(|_| segment.base == lowest || is_enough) {
+            return Ok(found);
         }
         let below = segment.base - layout.segment_length;
         if segments.last().map(|it| it.base) != Some(below) {
             return Err(RecoveryError::MissingSegment { recording_id, base: below });
         }
-        beyond.push(segment.base);
-        above = scan.end;
+        above.push(segment.base);
+        end_above = end;
     }
-    Ok(Recovered { stop_position: recording.start_position, end: End::Empty, beyond })
+    Ok(Recovered { stop_position: recording.start_position, end: End::Empty, beyond: above })
 }
 
 impl Recovered {
@@ -155,6 +193,9 @@ impl Recovered {
             return Ok(!self.beyond.is_empty());
         }
         let offset = layout.offset(self.stop_position);
+        // Before the segment, or they would seem to be older than it.
+        sums::cut(files, directory, recording.id, base, self.stop_position, None)
+            .map_err(failed)?;
         let changed = zero_tail(files, &path, offset, length).map_err(failed)?;
         Ok(changed || !self.beyond.is_empty())
     }
@@ -240,6 +281,7 @@ struct Scanner<'a> {
     buffer: Vec<u8>,
     /// Which bytes of the file the buffer holds.
     held: std::ops::Range<u64>,
+    sums: Option<SumReader>,
 }
 
 /// Where a segment's valid frames end, and why.
@@ -248,11 +290,38 @@ struct Scan {
     end: End,
 }
 
-/// The last frame seen, and which frames still lack a proof.
+/// The last frame seen, and which frames lack a proof.
+#[derive(Default)]
 struct Proof {
     last: Option<(i64, Header)>,
-    unproven_from: Option<i64>,
+    /// The first frame whose checksum is not right, with what stands in its place.
+    unproven: Option<(i64, i32)>,
+    /// The session of frames that were recorded without checksums: it stands in all of them.
+    plain_session: Option<i32>,
+    /// There is one whose checksum is right.
     is_sealed: bool,
+}
+
+impl Proof {
+    /// Takes in a frame whose checksum is right or not; false where the recording ends before it
+    /// or before an earlier one.
+    fn take(&mut self, position: i64, header: &Header, is_intact: bool) -> bool {
+        let session = header.session_id;
+        self.is_sealed |= is_intact;
+        match self.unproven {
+            _ if !is_intact && self.plain_session == Some(session) => true,
+            None if !is_intact => {
+                self.unproven = Some((position, session));
+                true
+            }
+            None => true,
+            Some((_, first)) if !is_intact && first == session => {
+                (self.unproven, self.plain_session) = (None, Some(session));
+                true
+            }
+            Some(_) => false,
+        }
+    }
 }
 
 impl Scanner<'_> {
@@ -264,7 +333,13 @@ impl Scanner<'_> {
     ) -> io::Result<Scan> {
         let base = self.segment.base;
         let limit = base + recording.layout().segment_length;
-        let mut proof = Proof { last: None, unproven_from: None, is_sealed: false };
+        let mut sums = self.sums.take();
+        if let Some(sums) = &mut sums {
+            let length = usize::try_from(self.segment.length).unwrap_or(0);
+            sums.load(base, length)?;
+        }
+        let plain_session = Some(recording.session_id);
+        let mut proof = Proof { plain_session, ..Proof::default() };
         let mut position = from;
         let end = loop {
             if position >= limit {
@@ -282,30 +357,30 @@ impl Scanner<'_> {
                 break End::Unsound;
             }
             let Some(frame) = self.bytes(at, header.stored_length())? else { break End::Torn };
+            if !sums.as_ref().is_none_or(|sums| sums.agrees(position, frame)) {
+                break End::Unsound;
+            }
             if let Some(checksum) = checksum
                 && !header.is_padding()
+                && !proof.take(position, &header, is_intact(frame, &header, checksum))
             {
-                if is_intact(frame, &header, checksum) {
-                    (proof.is_sealed, proof.unproven_from) = (true, None);
-                } else if proof.unproven_from.is_none() {
-                    proof.unproven_from = Some(position);
-                }
+                break End::Torn;
             }
             proof.last = Some((position, header));
             position += header.aligned_length();
         };
+        self.sums = sums;
         self.judge(position, end, &proof)
     }
 
-    /// Cuts off what is not proven whole. Without a checksum anywhere in the segment only the last
-    /// frame is in doubt: earlier ones were followed by others. With one, all after the last frame
-    /// whose checksum is right are.
+    /// Cuts off what is not proven whole: from the first frame on whose checksum is not right, and
+    /// without checksums the last frame, if it may be torn: earlier ones were followed by others.
     fn judge(&mut self, position: i64, end: End, proof: &Proof) -> io::Result<Scan> {
+        if let Some((position, _)) = proof.unproven {
+            return Ok(Scan { position, end: End::Torn });
+        }
         if proof.is_sealed {
-            return Ok(match proof.unproven_from {
-                Some(position) => Scan { position, end: End::Torn },
-                None => Scan { position, end },
-            });
+            return Ok(Scan { position, end });
         }
         let Some((start, header)) = proof.last else { return Ok(Scan { position, end }) };
         if header.is_padding() || self.touches_every_page(start, &header)? {

@@ -3,6 +3,7 @@
 //! Input: [`Replayer::add`] by the conductor, which has checked the request. Output: publications,
 //! and [`ReplayEvent`]s. Trusts nothing that it reads: every header must say where it stands.
 
+pub(crate) mod reader;
 mod session;
 
 use client::Handle;

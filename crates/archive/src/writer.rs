@@ -25,6 +25,7 @@ use crate::checksum::Checksum;
 use crate::frame::{HEADER_LENGTH, Header, seal};
 use crate::recovery::zero_tail;
 use crate::segment::{self, Layout};
+use crate::sums::SumWriter;
 
 /// The part of a segment after which the next one is prepared.
 const PREPARE_AFTER: i64 = 8;
@@ -40,6 +41,8 @@ pub struct Store {
     pub checksum: Option<Checksum>,
     /// Whether segments are durable before they are used.
     pub is_synced: bool,
+    /// Whether sums of frame headers are kept beside segments.
+    pub has_sums: bool,
 }
 
 /// The segment after the current one.
@@ -65,6 +68,7 @@ pub struct Writer {
     unsynced: Vec<Arc<dyn File>>,
     is_directory_unsynced: bool,
     scratch: Vec<u8>,
+    sums: Option<SumWriter>,
 }
 
 impl Writer {
@@ -85,6 +89,13 @@ impl Writer {
                 files.remove(&store.directory.join(name))?;
             }
         }
+        let sums = match store.has_sums {
+            true => {
+                let (directory, id) = (&store.directory, recording.id);
+                Some(SumWriter::open(files, directory, id, base, position, Some(position))?)
+            }
+            false => None,
+        };
         let path = store.directory.join(segment::file_name(recording.id, base));
         let length = layout.segment_length.cast_unsigned();
         let file = match files.entry(&path)? {
@@ -108,11 +119,13 @@ impl Writer {
             layout,
             position,
             base,
-            unsynced: vec![file.clone()],
+            // Sums too: what they said of an earlier life must not come back.
+            unsynced: sums.iter().map(|it| it.file().clone()).chain([file.clone()]).collect(),
             file,
             next: Next::Unasked,
             is_directory_unsynced: true,
             scratch: Vec::new(),
+            sums,
         })
     }
 
@@ -158,10 +171,18 @@ impl Writer {
                 self.scratch.extend_from_slice(stored);
                 seal(&mut self.scratch, checksum);
                 write_all_at(&*self.file, &self.scratch, offset)?;
+                if let Some(sums) = &mut self.sums {
+                    sums.append(&self.scratch, offset)?;
+                }
             }
-            _ => write_all_at(&*self.file, stored, offset)?,
+            _ => {
+                write_all_at(&*self.file, stored, offset)?;
+                if let Some(sums) = &mut self.sums {
+                    sums.append(stored, offset)?;
+                }
+            }
         }
-        if self.unsynced.last().is_none_or(|last| !Arc::ptr_eq(last, &self.file)) {
+        if !self.unsynced.iter().any(|it| Arc::ptr_eq(it, &self.file)) {
             self.unsynced.push(self.file.clone());
         }
         self.position += length;
@@ -184,6 +205,7 @@ impl Writer {
     fn roll(&mut self, background: &mut dyn Background) -> io::Result<()> {
         self.prepare(background);
         let Next::Ready(file) = &self.next else { return Ok(()) };
+        let file = file.clone();
         let base = self.base + self.layout.segment_length;
         let directory = &self.store.directory;
         let target = directory.join(segment::file_name(self.recording_id, base));
@@ -191,12 +213,38 @@ impl Writer {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "next segment exists"));
         }
         self.store.files.rename(&directory.join(self.spare_name()), &target)?;
-        self.file = file.clone();
+        self.finish();
+        if self.store.has_sums {
+            let (files, id) = (&*self.store.files, self.recording_id);
+            let directory = &self.store.directory;
+            let sums = SumWriter::open(files, directory, id, base, base, Some(base))?;
+            self.unsynced.push(sums.file().clone());
+            self.sums = Some(sums);
+        }
+        self.file = file;
         self.unsynced.push(self.file.clone());
         self.is_directory_unsynced = true;
         self.base = base;
         self.next = Next::Unasked;
         Ok(())
+    }
+
+    /// Sums that nothing is added to any more are durable with the next sync.
+    pub(crate) fn finish(&mut self) {
+        if let Some(sums) = self.sums.take() {
+            self.unsynced.push(sums.file().clone());
+        }
+    }
+
+    /// Everything up to `position` is synced.
+    ///
+    /// # Errors
+    /// That cannot be written down.
+    pub(crate) fn on_synced(&mut self, position: i64) -> io::Result<()> {
+        match &mut self.sums {
+            Some(sums) if position > self.base => sums.on_synced(position),
+            _ => Ok(()),
+        }
     }
 
     fn spare_name(&self) -> String {

@@ -115,8 +115,9 @@ impl Directory {
         findings.extend(recording_log.cut().map_err(failed)?);
         let (mut node_state, found) = NodeState::open(&ports.files, path, guards)?;
         findings.extend(found);
-        // Before the old mark file goes, and with it the only word of it.
-        if vote > node_state.candidate_term() {
+        // Before the old mark file goes, and with it the only word of it. Once there is a vote of
+        // our own, bits that rot there mean nothing.
+        if node_state.candidate_term() == LeadershipTermId::NONE && vote > LeadershipTermId::NONE {
             node_state.store(vote, Position(0), now.epoch_millis()).map_err(failed)?;
             node_state.settle().map_err(failed)?;
         }

@@ -11,7 +11,7 @@
 //! | other bytes, written later than ours | other software changed the file | taken as it is |
 //! | no log, or one that says nothing | it is new, or another's | taken as it is, a log is made |
 //! | no file | it was lost | refused |
-//! | a damaged log beside other bytes | one of both rotted | refused |
+//! | a damaged log beside other bytes, or neither the bytes before nor after the last change | one of both rotted, or is an old copy | refused |
 //!
 //! Whoever knows nothing of logs can use the file: its format is its own. Several writes between
 //! two records are one change, which happens as a whole or not at all.
@@ -43,10 +43,10 @@ pub enum GuardError {
          to begin anew"
     )]
     Missing(String),
-    /// File and log differ, and the log is damaged.
+    /// File and log differ, and the log is damaged, or it may be an old copy.
     #[error(
-        "{0} and {0}.sum differ, and {0}.sum is damaged: put both back from a copy, or remove \
-         {0}.sum to take {0} as it is"
+        "{0} and {0}.sum differ, and it cannot be told which is right: put both back from a copy, \
+         or remove {0}.sum to take {0} as it is"
     )]
     Doubtful(String),
     /// The host refuses.
@@ -171,10 +171,15 @@ impl Guarded {
             if slice(&read.content, sector) == slice(content, sector) {
                 continue;
             }
-            if read.applied.is_none() && read.last.contains(&sector) {
+            let (new, there) = (slice(&read.content, sector), slice(content, sector));
+            let old = read.last.get(&sector);
+            if read.applied.is_some() {
+                rotten.push(sector * SECTOR);
+            } else if old.is_some_and(|old| is_fitted(old, there) || is_fitted(new, there)) {
                 torn += 1;
             } else {
-                rotten.push(sector * SECTOR);
+                // Neither before nor after the change: perhaps the log is an old copy.
+                return Err(GuardError::Doubtful(name));
             }
         }
         let mut findings = Vec::new();
@@ -361,6 +366,12 @@ impl Guard {
 
 fn name(path: &Path) -> String {
     path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// Whether `there` is a sector with another length: cut off, or filled up with zeros.
+fn is_fitted(sector: &[u8], there: &[u8]) -> bool {
+    let count = sector.len().min(there.len());
+    sector[..count] == there[..count] && there[count..].iter().all(|&byte| byte == 0)
 }
 
 /// A sector of a file, as far as that goes.

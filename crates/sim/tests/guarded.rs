@@ -167,3 +167,23 @@ fn a_long_log_is_begun_anew_and_says_the_same() {
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert_eq!(bed.raw()[512..516], 2_999_u32.to_le_bytes());
 }
+
+/// Flips, seed 5, number 251: a log from before the last change, put back, took that change away.
+#[test]
+fn an_old_log_without_its_end_is_doubted() {
+    let bed = Bed::new();
+    let (mut file, _) = bed.open().unwrap();
+    file.write(&[5; 10], 100).unwrap();
+    let due = file.log().unwrap().unwrap();
+    let length = due.files[0].length().unwrap() as usize;
+    let mut old = vec![0; length];
+    read_exact_at(&*due.files[0], &mut old, 0).unwrap();
+    file.apply().unwrap();
+    file.on_durable().unwrap();
+    file.write(&[6; 10], 100).unwrap();
+    file.settle().unwrap();
+    drop(file);
+    bed.overwrite("/d/file.sum", &old, 0);
+    assert!(matches!(bed.open(), Err(GuardError::Doubtful(_))));
+    assert_eq!(bed.raw()[100], 6);
+}

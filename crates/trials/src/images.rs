@@ -9,7 +9,7 @@ mod bed;
 mod cluster_records;
 mod model;
 mod recordings;
-mod snapshots;
+pub(crate) mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -50,7 +50,11 @@ pub enum End {
 pub struct Fault(String);
 
 impl Fault {
-    fn run(cause: impl fmt::Display) -> Self {
+    pub(crate) fn of(text: String) -> Self {
+        Self(text)
+    }
+
+    pub(crate) fn run(cause: impl fmt::Display) -> Self {
         Self(format!("the run itself: {cause}"))
     }
 }
@@ -285,7 +289,7 @@ impl Lab {
 }
 
 /// Some time after a time, on both clocks.
-fn later(now: Now, span: Nanos) -> Now {
+pub(crate) fn later(now: Now, span: Nanos) -> Now {
     Now { mono: now.mono + span, epoch: runtime::EpochNanos(now.epoch.0 + span.0) }
 }
 

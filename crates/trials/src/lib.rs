@@ -3,12 +3,13 @@
 //! A trial builds a world from a seed, runs the production code in it unchanged, lets faults
 //! strike, heals, and closes. It checks what must hold all the time, what must hold again after
 //! healing, and what must be left at the end. See [`transport`] and [`cluster`], and
-//! [`images`] for what a crash leaves of files.
+//! [`images`] for what a crash leaves of files; [`flips`] damages them.
 
 #![forbid(unsafe_code)]
 
 pub mod cluster;
 mod counters;
+pub mod flips;
 pub mod images;
 mod totals;
 pub mod transport;

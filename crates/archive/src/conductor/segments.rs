@@ -21,6 +21,7 @@ use crate::control::refusal::Refusal;
 use crate::frame::{HEADER_LENGTH, Header};
 use crate::recovery::create_empty;
 use crate::segment::{self, Segment};
+use crate::sums;
 
 /// Files on their way out, and a file to be cut.
 pub(super) struct Deletion {
@@ -28,10 +29,16 @@ pub(super) struct Deletion {
     recording_id: i64,
     /// The sync of the catalog that must have completed before.
     barrier: u64,
-    /// A segment, the offset from which it is to be zeros, and its length.
-    cut: Option<(PathBuf, u64, u64)>,
+    cut: Option<Cut>,
     paths: Vec<PathBuf>,
     stage: Stage,
+}
+
+/// A segment that is to be zeros from an offset on.
+struct Cut {
+    base: i64,
+    offset: u64,
+    length: u64,
 }
 
 enum Stage {
@@ -62,7 +69,7 @@ impl Conductor {
         asker: Asker,
         recording_id: i64,
         segments: &[Segment],
-        cut: Option<(PathBuf, u64, u64)>,
+        cut: Option<Cut>,
     ) -> i64 {
         let directory = &self.store.directory;
         let name = |it: &Segment| match it.is_deleted {
@@ -72,6 +79,8 @@ impl Conductor {
         let paths: Vec<PathBuf> =
             segments.iter().rev().map(|it| directory.join(name(it))).collect();
         let count = i64::try_from(paths.len()).unwrap_or(i64::MAX);
+        let sums = segments.iter().map(|it| sums::path(directory, recording_id, it.base));
+        let paths = paths.into_iter().chain(sums).collect();
         let barrier = self.sync.barrier(&mut self.catalog);
         let stage = Stage::Waiting;
         self.deletions.push(Deletion { asker, recording_id, barrier, cut, paths, stage });
@@ -148,16 +157,21 @@ impl Conductor {
         &mut self,
         index: usize,
     ) -> std::io::Result<Vec<std::sync::Arc<dyn runtime::files::File>>> {
-        let Some((path, offset, length)) = self.deletions[index].cut.take() else {
+        let Some(Cut { base, offset, length }) = self.deletions[index].cut.take() else {
             return Ok(Vec::new());
         };
+        let name = segment::file_name(self.deletions[index].recording_id, base);
+        let path = self.store.directory.join(name);
         if self.store.files.entry(&path)?.is_none() {
             return Ok(Vec::new());
         }
+        let (id, position) = (self.deletions[index].recording_id, base + offset.cast_signed());
+        let (files, directory) = (&*self.store.files, &self.store.directory);
+        let sums = sums::cut(files, directory, id, base, position, Some(position))?;
         let file = self.store.files.open(&path)?;
         file.set_length(offset)?;
         file.set_length(length)?;
-        Ok(vec![file])
+        Ok(sums.into_iter().chain([file]).collect())
     }
 
     fn segments(&self, recording_id: i64) -> Result<Vec<Segment>, Refusal> {
@@ -183,9 +197,9 @@ impl Conductor {
         // A segment that begins at the new end goes too: another recording's may take its place.
         let first = if position == start || offset == 0 { base } else { base + 1 };
         segments.retain(|it| it.base >= first);
-        let path = self.store.directory.join(segment::file_name(recording_id, base));
         let is_cut = position != start && position != stop && offset != 0;
-        let cut = is_cut.then_some((path, offset, layout.segment_length.cast_unsigned()));
+        let length = layout.segment_length.cast_unsigned();
+        let cut = is_cut.then_some(Cut { base, offset, length });
         self.replayer.stop_all(Some(recording_id));
         self.catalog.update(recording_id, |it| it.stop_position = position)?;
         Ok(Some(self.delete(asker, recording_id, &segments, cut)))

@@ -1,24 +1,19 @@
 //! One replay: from a position of a recording to an end that may still move.
 
-use std::io;
-use std::sync::Arc;
-
 use client::{AddError, ErrorCode, ExclusivePublication, Handle, OfferError, Pending};
 use memory::counters::CounterReader;
-use runtime::files::{File, read_exact_at};
-use wire::archive::response::ArchiveErrorCode;
 use wire::counters::CounterId;
 use wire::frame::{SESSION_ID_OFFSET, STREAM_ID_OFFSET};
 use wire::position::StreamId;
 use wire::time::{Nanos, Now};
 
 use super::ReplayEvent;
+use super::reader::{Next, Reader};
 use crate::catalog::Recording;
 use crate::checksum::Checksum;
 use crate::control::refusal::Refusal;
 use crate::counters::IoTotals;
-use crate::frame::{HEADER_LENGTH, Header, is_intact};
-use crate::segment;
+use crate::frame::{HEADER_LENGTH, Header};
 use crate::writer::Store;
 
 /// How far a recording goes.
@@ -70,20 +65,9 @@ pub(crate) struct Replay {
     state: State,
     deadline: Nanos,
     position: i64,
-    file: Option<(i64, Arc<dyn File>)>,
-    buffer: Vec<u8>,
+    reader: Reader,
     /// Bytes of the buffer that are ready to be published and were refused so far.
     ready: usize,
-    /// What was read since that was last asked.
-    read: IoTotals,
-}
-
-/// What stands next in a recording.
-enum Next {
-    /// Whole data frames, in the buffer, this many bytes.
-    Block(usize),
-    /// Padding of this frame length.
-    Padding(i64),
 }
 
 impl Replay {
@@ -95,6 +79,7 @@ impl Replay {
     ) -> Self {
         let stream_id = StreamId(request.stream_id);
         let pending = client.add_exclusive_publication(&request.channel, stream_id);
+        let reader = Reader::new(request.recording.clone(), request.checksum);
         Self {
             position: request.position,
             request,
@@ -102,10 +87,8 @@ impl Replay {
             replay_session_id: None,
             state: State::Adding(pending),
             deadline,
-            file: None,
-            buffer: Vec::new(),
+            reader,
             ready: 0,
-            read: IoTotals::default(),
         }
     }
 
@@ -119,7 +102,7 @@ impl Replay {
 
     /// What was read since the last call.
     pub(crate) fn take_read(&mut self) -> IoTotals {
-        std::mem::take(&mut self.read)
+        std::mem::take(&mut self.reader.read)
     }
 
     pub(crate) const fn replay_session_id(&self) -> Option<i64> {
@@ -233,10 +216,8 @@ impl Replay {
         if self.position == recording.start_position || self.position >= end {
             return Ok(());
         }
-        let mut bytes = [0; HEADER_LENGTH];
         let (position, place) = (self.position, recording.place(self.position));
-        self.read(store, position, &mut bytes)?;
-        if Header::read(&bytes).is_some_and(|header| header.is_at(place)) {
+        if self.reader.header(store, position)?.is_at(place) {
             return Ok(());
         }
         Err(Refusal::position(format!("position {position} is not that of a frame")))
@@ -330,7 +311,9 @@ impl Replay {
             ready => Next::Block(ready),
         };
         let (offered, length) = match next {
-            Next::Block(length) => (publication.offer_block(&self.buffer[..length]), length as i64),
+            Next::Block(length) => {
+                (publication.offer_block(&self.reader.buffer[..length]), length as i64)
+            }
             Next::Padding(length) => {
                 let behind = usize::try_from(length).unwrap_or(0) - HEADER_LENGTH;
                 (publication.append_padding(behind), length)
@@ -359,89 +342,24 @@ impl Replay {
         store: &Store,
         end: i64,
     ) -> Result<Next, Refusal> {
-        let recording = &self.request.recording;
-        let term_length = i64::from(recording.term_buffer_length);
+        let term_length = i64::from(self.reader.recording.term_buffer_length);
         let term_rest = term_length - (self.position & (term_length - 1));
         let wanted = i64::try_from(self.request.buffer_length).unwrap_or(i64::MAX);
         let recorded_rest = self.recorded_end() - self.position;
         let length = usize::try_from(wanted.min(term_rest).min(recorded_rest)).unwrap_or(0);
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.resize(length.max(HEADER_LENGTH), 0);
-        let result = self.read(store, self.position, &mut buffer[..length]);
-        self.buffer = buffer;
-        result?;
-        let (session_id, stream_id) = (publication.session_id().0, self.request.stream_id);
-        let mut at = 0;
-        while self.position + (at as i64) < end {
-            let Some(header) = Header::read(&self.buffer[at..length]) else { break };
-            let position = self.position + at as i64;
-            self.check_frame(&header, at, length, position)?;
-            if header.is_padding() {
-                if at == 0 {
-                    return Ok(Next::Padding(header.aligned_length()));
-                }
-                break;
+        let next = self.reader.next(store, self.position, length, end)?;
+        if let Next::Block(length) = next {
+            let session_id = publication.session_id().0.to_le_bytes();
+            let stream_id = self.request.stream_id.to_le_bytes();
+            let mut rest = &mut self.reader.buffer[..length];
+            while let Some(header) = Header::read(rest) {
+                rest[SESSION_ID_OFFSET..][..4].copy_from_slice(&session_id);
+                rest[STREAM_ID_OFFSET..][..4].copy_from_slice(&stream_id);
+                let frame = header.stored_length().clamp(HEADER_LENGTH, rest.len());
+                rest = &mut rest[frame..];
             }
-            let frame_end = at + header.stored_length();
-            if frame_end > length {
-                break;
-            }
-            let frame = &mut self.buffer[at..frame_end];
-            frame[SESSION_ID_OFFSET..][..4].copy_from_slice(&session_id.to_le_bytes());
-            frame[STREAM_ID_OFFSET..][..4].copy_from_slice(&stream_id.to_le_bytes());
-            at = frame_end;
         }
-        if at == 0 {
-            return Err(self.broken(self.position, "frame is longer than what was recorded"));
-        }
-        Ok(Next::Block(at))
-    }
-
-    fn check_frame(
-        &self,
-        header: &Header,
-        at: usize,
-        length: usize,
-        position: i64,
-    ) -> Result<(), Refusal> {
-        let recording = &self.request.recording;
-        let (term, mtu) = (recording.term_buffer_length, recording.mtu_length);
-        if !header.is_sound(recording.place(position), term, mtu) {
-            return Err(self.broken(position, "not the header of a frame"));
-        }
-        let is_whole = at + header.stored_length() <= length;
-        if let Some(checksum) = self.request.checksum
-            && is_whole
-            && !is_intact(&self.buffer[at..length], header, checksum)
-        {
-            return Err(self.broken(position, "checksum does not match"));
-        }
-        Ok(())
-    }
-
-    fn broken(&self, position: i64, cause: &str) -> Refusal {
-        Refusal::generic(format!("recording {}: {cause} at {position}", self.recording_id()))
-    }
-
-    /// Reads from the segment of `position`, opening it if need be.
-    fn read(&mut self, store: &Store, position: i64, target: &mut [u8]) -> Result<(), Refusal> {
-        let layout = self.request.recording.layout();
-        let base = layout.base(position);
-        let is_open = self.file.as_ref().is_some_and(|(of, _)| *of == base);
-        let failed = |error: io::Error| {
-            let code = ArchiveErrorCode::Generic;
-            Refusal::new(code, format!("segment at {base} cannot be read: {error}"))
-        };
-        if !is_open {
-            let name = segment::file_name(self.recording_id(), base);
-            let file = store.files.open(&store.directory.join(name)).map_err(failed)?;
-            self.file = Some((base, file));
-        }
-        let Some((_, file)) = &self.file else { return Ok(()) };
-        let begin = store.files.io_time();
-        let result = read_exact_at(&**file, target, layout.offset(position)).map_err(failed);
-        self.read.add(target.len(), begin, store.files.io_time());
-        result
+        Ok(next)
     }
 }
 

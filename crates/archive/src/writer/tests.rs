@@ -31,7 +31,8 @@ impl Bench {
         let disk = Disk::new();
         let background = disk.background();
         let directory = Arc::from(Path::new(DIRECTORY));
-        let store = Store { files: disk.files(), directory, checksum, is_synced: true };
+        let (files, is_synced, has_sums) = (disk.files(), true, false);
+        let store = Store { files, directory, checksum, is_synced, has_sums };
         Self { disk, background, store }
     }
 

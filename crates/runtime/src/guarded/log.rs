@@ -14,7 +14,6 @@
 //! grown file that are not there are zeros. The file is longer than its records by zeros, always a
 //! multiple of 64 KiB.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -208,8 +207,8 @@ fn checksum(of: &Path, record: &[u8]) -> u32 {
 pub(super) struct Read {
     /// What the file has to hold.
     pub(super) content: Vec<u8>,
-    /// The sectors of the last change.
-    pub(super) last: BTreeSet<usize>,
+    /// The sectors of the last change, as they were before it.
+    pub(super) last: Sectors,
     /// When the file was written last, if all changes were in it.
     pub(super) applied: Option<EpochNanos>,
     /// When the log was written last.
@@ -256,7 +255,7 @@ impl Read {
                 (None, WHOLE) => {
                     let mut first = Self {
                         content: Vec::new(),
-                        last: BTreeSet::new(),
+                        last: Sectors::new(),
                         applied: None,
                         modified: file.modified()?,
                         sequence: record.sequence,
@@ -288,22 +287,29 @@ impl Read {
         Ok(read)
     }
 
+    fn remember(&mut self, sector: usize) {
+        let old = super::slice(&self.content, sector);
+        self.last.entry(sector).or_insert_with(|| old.into());
+    }
+
     /// Makes a change.
     fn take(&mut self, record: &Record<'_>) -> io::Result<()> {
         let old = self.content.len();
         let length = usize::try_from(record.file_length).map_err(io::Error::other)?;
+        for sector in old.min(length) / SECTOR..old.max(length).div_ceil(SECTOR) {
+            self.remember(sector);
+        }
         self.content.resize(length, 0);
-        self.last.extend(old.min(length) / SECTOR..old.max(length).div_ceil(SECTOR));
         let mut rest = record.body;
         while let Some((number, after)) = rest.split_first_chunk::<4>() {
             let sector = u32::from_le_bytes(*number) as usize;
+            self.remember(sector);
             let begin = (sector * SECTOR).min(length);
             let target = &mut self.content[begin..(begin + SECTOR).min(length)];
             let Some((bytes, after)) = after.split_at_checked(target.len()) else {
                 return Err(io::ErrorKind::InvalidData.into());
             };
             target.copy_from_slice(bytes);
-            self.last.insert(sector);
             rest = after;
         }
         Ok(())

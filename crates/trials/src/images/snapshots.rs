@@ -15,7 +15,7 @@ use cluster_client::{ClusterClient, EgressEvent, NoCredentials};
 use consensus::{SnapshotSet, newest_snapshot};
 use node::{EchoService, Members, Settings};
 use runtime::{Nanos, Now, Ports};
-use sim::{HostId, Journal, World};
+use sim::{HostId, Image, Journal, ProcessId, World};
 
 use super::model::{self, content};
 use super::{Fault, Outcome, Scene, later};
@@ -54,6 +54,7 @@ struct Snapshot {
 struct Run {
     world: World,
     host: HostId,
+    node: ProcessId,
     ports: Ports,
     observer: Client,
     journal: Journal,
@@ -68,7 +69,7 @@ impl Run {
         let journal = world.watch(host, Path::new(ROOT));
         let (now, transport) = (world.now(host), config.client.clone());
         let mut failed = None;
-        world.spawn(host, |ports| {
+        let node = world.spawn(host, |ports| {
             let services = vec![Box::new(EchoService::default()) as _];
             match node::launch(config, services, Box::new(AcceptAll), ports, now) {
                 Ok(agents) => vec![Box::new(agents.together())],
@@ -84,7 +85,7 @@ impl Run {
         let process = world.spawn(host, |_| Vec::new());
         let ports = world.ports(process);
         let observer = connect(&mut world, host, transport, &ports)?;
-        Ok(Self { world, host, ports, observer, journal, facts: Vec::new() })
+        Ok(Self { world, host, node, ports, observer, journal, facts: Vec::new() })
     }
 
     fn until(
@@ -126,7 +127,9 @@ impl Run {
         self.until("echoes", |run| {
             let now = run.world.now(run.host);
             let _ = client.do_work(now).map_err(Fault::run)?;
-            while client.is_connected() && sent < count && client.offer(&message).is_ok() {
+            // No more than answers find room for: an echo that does not is dropped.
+            let limit = count.min(answered + 20);
+            while client.is_connected() && sent < limit && client.offer(&message).is_ok() {
                 sent += 1;
             }
             client.poll(10, now, |event| {
@@ -135,6 +138,15 @@ impl Run {
             Ok(answered == count)
         })?;
         self.note(None)
+    }
+
+    /// The node's own files.
+    fn image(&self) -> Image {
+        let Image { mut directories, mut files, mut modified } = self.world.image(self.host);
+        directories.retain(|path| path.starts_with(ROOT));
+        files.retain(|path, _| path.starts_with(ROOT));
+        modified.retain(|path, _| path.starts_with(ROOT));
+        Image { directories, files, modified }
     }
 
     fn note(&mut self, snapshot: Option<Snapshot>) -> Result<(), Fault> {
@@ -208,6 +220,60 @@ fn connect(
     Err(Fault::run("no driver"))
 }
 
+/// A node's files at the end of its life.
+pub(crate) struct Lives {
+    pub(crate) image: Image,
+    /// After its first snapshot.
+    pub(crate) older: Image,
+    pub(crate) now: Now,
+}
+
+/// A life with two snapshots, ended by a kill or in order.
+pub(crate) fn lives(seed: u64, is_killed: bool) -> Result<Lives, Fault> {
+    let mut run = Run::new(seed)?;
+    run.echo(20)?;
+    run.take(1)?;
+    let older = run.image();
+    run.echo(90)?;
+    run.take(2)?;
+    run.echo(3)?;
+    if is_killed {
+        run.world.kill(run.node);
+    } else {
+        run.world.stop(run.node);
+    }
+    Ok(Lives { image: run.image(), older, now: run.world.now(run.host) })
+}
+
+/// Opens the directories of archive and module as the node does.
+pub(crate) fn open(
+    ports: &Ports,
+    now: Now,
+) -> Result<(archive::directory::Directory, Directory), String> {
+    open_both(&config()?, ports, now).map(|(archive, directory, _)| (archive, directory))
+}
+
+fn open_both(
+    config: &node::Config,
+    ports: &Ports,
+    now: Now,
+) -> Result<(archive::directory::Directory, Directory, Outcome), String> {
+    let mut config = config.clone();
+    config.cluster.member.error_buffer_length = 4 << 10;
+    let (archive, outcome) = model::open(ports, &config.archive, now)?;
+    let open = |now| {
+        let (cluster, aeron) = (&config.cluster, Path::new("/dev/shm/aeron"));
+        Directory::open(ports, cluster, aeron, 10, "accept all", now)
+    };
+    let directory = match open(now) {
+        Err(DirectoryError::Mark(MarkFileError::Active { .. })) => {
+            open(later(now, Nanos::from_secs(11)))
+        }
+        other => other,
+    };
+    Ok((archive, directory.map_err(|error| error.to_string())?, outcome))
+}
+
 /// Two snapshots, with work before, between and after.
 pub(super) fn snapshot(seed: u64) -> Result<Scene, Fault> {
     let mut run = Run::new(seed)?;
@@ -223,20 +289,8 @@ pub(super) fn snapshot(seed: u64) -> Result<Scene, Fault> {
 }
 
 fn judge(facts: &[Fact], ports: &Ports, now: Now, known: usize) -> Result<Outcome, String> {
-    let mut config = config()?;
-    config.cluster.member.error_buffer_length = 4 << 10;
-    let (archive, outcome) = model::open(ports, &config.archive, now)?;
-    let open = |now| {
-        let (cluster, aeron) = (&config.cluster, Path::new("/dev/shm/aeron"));
-        Directory::open(ports, cluster, aeron, 10, "accept all", now)
-    };
-    let directory = match open(now) {
-        Err(DirectoryError::Mark(MarkFileError::Active { .. })) => {
-            open(later(now, Nanos::from_secs(11)))
-        }
-        other => other,
-    };
-    let directory = directory.map_err(|error| error.to_string())?;
+    let config = config()?;
+    let (archive, directory, outcome) = open_both(&config, ports, now)?;
     let found = newest_snapshot(&directory.recording_log.snapshots(), 1);
     let told = known.checked_sub(1).and_then(|at| facts.get(at));
     // What was told last, or what was under way when the power was cut.
