@@ -90,6 +90,11 @@ final class TransportPeer {
         try (Aeron aeron = connect(peer);
             Subscription subscription =
                 aeron.addSubscription(peer.text("channel"), (int) peer.number("stream"))) {
+            for (final String destination : peer.text("sources", "").split(",")) {
+                if (!destination.isEmpty()) {
+                    subscription.addDestination(destination);
+                }
+            }
             System.out.println("READY");
             final IdleStrategy idle = new YieldingIdleStrategy();
             final long pause = peer.number("pause", 0);

@@ -213,6 +213,14 @@ impl Verifier {
         Ok(Self { subscription, assembler, checker, pause: None, position: None })
     }
 
+    /// Hears what comes to one more destination.
+    ///
+    /// # Errors
+    /// The driver refused.
+    pub(crate) fn add_destination(&self, channel: &str) -> Result<(), String> {
+        self.subscription.add_destination(channel).wait().map_err(|error| error.to_string())
+    }
+
     /// Expects the messages from this one on.
     pub(crate) fn beginning_with(mut self, first: u64) -> Self {
         self.checker.count = first;

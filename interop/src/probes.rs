@@ -18,17 +18,12 @@ use crate::cluster::CONTENT;
 use crate::members::{self, Member, Plan, Side, WHOLE, counter};
 use crate::ours::{self, Deadline};
 use crate::ours_cluster::Session;
-use crate::table::{OursOnTheirs, Seam};
 use crate::{Setting, Test, test};
 
 /// The tests of these points.
 pub(crate) const TESTS: &[Test] = &[
-    test("their_leader_answers_probes", &[(Seam::Members, OursOnTheirs)], probes),
-    test(
-        "their_leader_waits_for_logs_without_end_and_is_dislodged",
-        &[(Seam::Members, OursOnTheirs)],
-        dislodged,
-    ),
+    test("their_leader_answers_probes", &[], probes),
+    test("their_leader_waits_for_logs_without_end_and_is_dislodged", &[], dislodged),
 ];
 
 /// A member that only speaks and listens.

@@ -51,6 +51,16 @@ pub(crate) const TESTS: &[Test] = &[
         &[(Seam::Destinations, TheirsOnOurs)],
         |setting| destinations(setting, Side::Theirs),
     ),
+    test(
+        "our_subscription_hears_their_publications_at_several_ports",
+        &[(Seam::Destinations, TheirsOnOurs)],
+        |setting| sources(setting, Side::Theirs),
+    ),
+    test(
+        "their_subscription_hears_our_publications_at_several_ports",
+        &[(Seam::Destinations, OursOnTheirs)],
+        |setting| sources(setting, Side::Ours),
+    ),
     test("our_spy_on_their_driver", &[(Seam::Spies, OursOnTheirs)], |setting| {
         spies(setting, Side::Theirs)
     }),
@@ -126,6 +136,8 @@ impl Part {
 struct Play {
     publisher: Part,
     destinations: Vec<String>,
+    /// Where subscribers hear besides their channels.
+    sources: Vec<String>,
     subscribers: Vec<Part>,
     content: Content,
     count: u64,
@@ -135,8 +147,8 @@ struct Play {
 
 impl Play {
     fn new(publisher: Part, subscribers: Vec<Part>, (content, count): (Content, u64)) -> Self {
-        let destinations = Vec::new();
-        Self { publisher, destinations, subscribers, content, count, pause: None }
+        let (destinations, sources) = (Vec::new(), Vec::new());
+        Self { publisher, destinations, sources, subscribers, content, count, pause: None }
     }
 
     /// Sends all, and waits until all have all; returns how often the publisher had to wait.
@@ -150,6 +162,7 @@ impl Play {
             }
             let client = ours::connect(directory)?;
             let verifier = Verifier::add(&client, &part.channel, self.content)?;
+            self.sources.iter().try_for_each(|it| verifier.add_destination(it))?;
             verifiers.push(verifier.slowed(self.pause));
             clients.push(client);
         }
@@ -197,6 +210,7 @@ impl Play {
         let more = [
             ("channel", part.channel.clone()),
             ("destinations", self.destinations.join(",")),
+            ("sources", self.sources.join(",")),
             ("pause", pause.to_string()),
         ];
         let directory = scene.directory(part.driver);
@@ -276,6 +290,21 @@ fn destinations(setting: &Setting, sender: Side) -> Result<String, String> {
     Play::new(publisher, subscribers, KIND).perform(&scene)?;
     let errors = scene.close()?;
     Ok(format!("manual and dynamic, {} messages to two subscribers each, {errors}", KIND.1))
+}
+
+/// One stream goes to two ports of one subscription, which hears it once.
+fn sources(setting: &Setting, sender: Side) -> Result<String, String> {
+    const KIND: (Content, u64) = (FRAGMENTED, 1_000);
+    let scene = Scene::start(setting, 0.0)?;
+    let ends = [Channel::udp().text(), Channel::udp().text()];
+    let subscriber = Part::at_home(other(sender), "aeron:udp?control-mode=manual");
+    let publisher = Part::at_home(sender, "aeron:udp?control-mode=manual");
+    let mut play = Play::new(publisher, vec![subscriber], KIND);
+    play.destinations = ends.to_vec();
+    play.sources = ends.to_vec();
+    play.perform(&scene)?;
+    let errors = scene.close()?;
+    Ok(format!("{} messages, each by two ways, taken once, {errors}", KIND.1))
 }
 
 /// Spies of the other side on a side's driver, beside a subscriber elsewhere and alone.

@@ -80,7 +80,12 @@ const fn row(
 
 const ROWS: [Row; 19] = [
     row(Seam::Ipc, "IPC", "our client, their driver", "their client, our driver"),
-    row(Seam::Udp, "UDP", "ours sends to theirs", "theirs sends to ours"),
+    row(
+        Seam::Udp,
+        "UDP",
+        "our client, their driver; our driver sends to theirs",
+        "their client, our driver; their driver sends to ours",
+    ),
     row(Seam::Loss, "UDP, 1 to 20 % lost", "ours sends to theirs", "theirs sends to ours"),
     row(Seam::Slow, "slow subscribers", "ours sends to theirs", "theirs sends to ours"),
     row(
@@ -114,7 +119,7 @@ const ROWS: [Row; 19] = [
     row(
         Seam::ArchiveTools,
         "archive tools",
-        "ours copies what their tool changed",
+        "ours opens what their tool changed",
         "their tool, our directory",
     ),
     row(Seam::ClusterClient, "cluster client", "ours of their cluster", "theirs of our cluster"),

@@ -1,8 +1,8 @@
-//! Floor 8: three real nodes in network namespaces of their own, a client that keeps account, and
+//! Floor 8: three real nodes in network namespaces of their own, clients that keep account, and
 //! whatever may happen to processes and links.
 //!
 //! ```text
-//!   this process: client, oracle, faults        10.x.y.254
+//!   this process: clients, accounts, faults       10.x.y.254
 //!        |
 //!      bridge ----------+----------------+
 //!        |              |                |
@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // A program for a terminal.
 
+mod account;
 mod faults;
 mod load;
 mod network;

@@ -29,7 +29,7 @@ pub(crate) struct Status {
     pub(crate) hash: Option<i64>,
     /// Commands executed.
     pub(crate) executed: i64,
-    /// Commands that came again.
+    /// Commands that were executed twice, by its own account.
     pub(crate) doubled: i64,
     /// The position of the log that its book is at.
     pub(crate) position: i64,
