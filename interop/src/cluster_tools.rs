@@ -8,6 +8,7 @@ use coracle::os::files::OsFiles;
 
 use crate::cluster::CONTENT;
 use crate::members::{self, Member, Plan, Side, counter};
+use crate::ours::Deadline;
 use crate::ours_cluster::Session;
 use crate::table::{OursOnTheirs, Seam, TheirsOnOurs};
 use crate::transport::program;
@@ -150,8 +151,19 @@ fn their_tools_on_our_member(setting: &Setting) -> Result<String, String> {
         return Err(format!("they read {read} entries of our recording.log, not {entries:?}"));
     }
     session.close();
+    // The module's snapshot goes: its entry is the last.
+    let mut archive = crate::ours_archive::Session::connect(node.aeron(), "aeron:ipc")?;
+    let asked = archive.archive.purge_recording(2);
+    archive.wait(asked)?;
+    drop(archive);
+    tool(setting, node, "validate-recording-log")?;
+    let gone = "serviceId=-1, type=SNAPSHOT, isValid=false";
+    let deadline = Deadline::new();
+    while !tool(setting, node, "recording-log")?.contains(gone) {
+        deadline.pause("the snapshot that is gone is invalid")?;
+    }
     nodes.into_iter().try_for_each(Member::finish)?;
-    Ok(format!("{} commands, {read} entries of recording.log", expected.len() + 1))
+    Ok(format!("{} commands, {read} entries of recording.log", expected.len() + 2))
 }
 
 /// What they would recover a member from: they ask its archive, too.

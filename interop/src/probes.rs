@@ -1,6 +1,8 @@
 //! What a genuine member does in states that only a member of ours brings about: members played by
 //! this program speak to it on the consensus stream (the open points of the consensus rules).
 
+use std::sync::Arc;
+
 use coracle::cluster::config::Config;
 use coracle::cluster::peers::{self, Peers};
 use coracle::cluster::recording_log::RecordingLog;
@@ -12,6 +14,7 @@ use coracle::os;
 use coracle::os::files::OsFiles;
 use coracle::prelude::*;
 use coracle::runtime::Nanos;
+use coracle::runtime::files::Files;
 use coracle::wire::bytes::SemanticVersion;
 
 use crate::cluster::CONTENT;
@@ -112,7 +115,7 @@ impl Fake {
 
 /// The table of terms in a member's files.
 fn table(member: &Member) -> Result<Vec<TermRecord>, String> {
-    let files = std::sync::Arc::new(OsFiles) as _;
+    let files: Arc<dyn Files> = Arc::new(OsFiles);
     let log = RecordingLog::read(&files, &member.cluster()).map_err(|error| error.to_string())?;
     Ok(log.terms())
 }

@@ -360,6 +360,11 @@ impl LogArchive {
         self.recording_id
     }
 
+    /// The module's session with its archive, stepped by [`LogArchive::poll`].
+    pub const fn archive(&mut self) -> &mut ArchiveClient {
+        &mut self.environment.archive
+    }
+
     /// The next thing that went wrong, for an error log: the core was told what it must know.
     pub fn next_fault(&mut self) -> Option<LogFault> {
         self.faults.pop_front()

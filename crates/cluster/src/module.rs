@@ -6,6 +6,7 @@
 //! The order of a pass is the contract of [`consensus`]: inputs, one tick, then the queues.
 
 mod clients;
+mod validation;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -35,6 +36,7 @@ use crate::services::codec::LogSource;
 use crate::session_counters::SessionCounters;
 use crate::snapshot::{self, Provenance};
 use clients::Clients;
+use validation::Validation;
 
 /// How often time alone is looked at: waits of consensus are many times longer.
 const TICK: Nanos = Nanos::from_millis(5);
@@ -74,6 +76,7 @@ pub(crate) struct State {
     /// What the archive told, while the name of the recording becomes durable.
     held: VecDeque<Input<'static>>,
     snapshot_began: Option<Nanos>,
+    validation: Validation,
     ends_at: Option<Nanos>,
     /// Between two whole passes: services, the archive's answers and the driver's can wait so long.
     pause: Pause,
@@ -81,13 +84,14 @@ pub(crate) struct State {
 
 impl State {
     /// `findings` are those of the start.
-    pub(crate) const fn new(findings: Vec<String>) -> Self {
+    pub(crate) fn new(findings: Vec<String>) -> Self {
         Self {
             undecided: BTreeSet::new(),
             verdicts: Vec::new(),
             findings,
             held: VecDeque::new(),
             snapshot_began: None,
+            validation: Validation::default(),
             ends_at: None,
             pause: Pause::new(),
         }
@@ -176,6 +180,11 @@ impl Module {
         work = work.and(Work::done(heard));
         work = work.due(services.watch(now, |input| core.handle(now, Input::Service(input))));
         peers.advance(now, |error| findings.push(error.to_string()));
+        let is_in_service = core.module_state() == ModuleState::Active
+            && core.election_state() == ElectionState::Closed;
+        let toggle = gauges.get_mut(Gauge::NodeControlToggle);
+        let validated = state.validation.step(toggle, is_in_service, log.archive(), persister);
+        findings.extend(validated.map_err(failed)?);
         if let Some(request) = gauges.take_request() {
             core.handle(now, Input::Control(request));
             work = work.and(Work::done(1));

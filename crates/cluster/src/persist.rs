@@ -37,7 +37,7 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Record {
     is_vote: bool,
-    /// The name of the log's recording.
+    /// The name of the log's recording, or that a snapshot is none any more.
     is_binding: bool,
 }
 
@@ -119,6 +119,21 @@ impl Persister {
         // A record under way is of a term that is there already, or binds nothing.
         let waits = is_binding || (recording_id.is_some() && self.recording_log.is_unbound());
         Ok(if waits { Outcome::BackPressured } else { Outcome::Done })
+    }
+
+    /// Says of the snapshot in a recording that it is none any more: [`Outcome::Done`] when that is
+    /// written. It is durable a moment later, by [`Persister::bind`].
+    ///
+    /// # Errors
+    /// See [`PersistError`].
+    pub fn invalidate(&mut self, recording_id: RecordingId) -> Result<Outcome, PersistError> {
+        if self.state != State::Idle {
+            return Ok(Outcome::BackPressured);
+        }
+        if self.recording_log.invalidate(recording_id)? {
+            self.begin(Record { is_vote: false, is_binding: true })?;
+        }
+        Ok(Outcome::Done)
     }
 
     fn file(&mut self, record: Record) -> &mut Guarded {

@@ -297,6 +297,20 @@ impl RecordingLog {
         Ok(())
     }
 
+    /// Says of the snapshot in a recording that it is none any more. Whether there was one.
+    ///
+    /// # Errors
+    /// The host refuses.
+    pub fn invalidate(&mut self, recording_id: RecordingId) -> io::Result<bool> {
+        let is_it = |it: &&mut Snapshot| it.is_valid && it.entry.recording_id == recording_id;
+        let Some(snapshot) = self.snapshots.iter_mut().find(is_it) else { return Ok(false) };
+        let entry = Entry { is_valid: false, ..snapshot_entry(Position(0), &snapshot.entry) };
+        let place = snapshot.offset + ENTRY_TYPE_OFFSET as u64;
+        snapshot.is_valid = false;
+        self.file.write(&entry.entry_type().to_le_bytes(), place)?;
+        Ok(true)
+    }
+
     fn append_one(
         &mut self,
         recording_id: RecordingId,

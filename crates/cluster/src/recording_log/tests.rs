@@ -139,3 +139,20 @@ fn entries_that_contradict_each_other_are_refused() {
     let refused = open(&files, &path).err();
     assert!(matches!(refused, Some(RecordingLogError::TwoTerms(0))), "{refused:?}");
 }
+
+#[test]
+fn a_snapshot_that_is_gone_is_invalid_for_good_and_may_be_taken_anew() {
+    let (files, path) = directory();
+    let mut log = open(&files, &path).unwrap();
+    log.append_term(LOG, term(1), Position(0), term(1), 1).unwrap();
+    let set = [snapshot(-1, 320), snapshot(0, 320)];
+    log.append_snapshot(Position(0), &set).unwrap();
+    assert!(!log.invalidate(RecordingId(7)).unwrap());
+    assert!(log.invalidate(set[1].recording_id).unwrap());
+    assert!(!log.invalidate(set[1].recording_id).unwrap());
+    let mut log = open(&files, &path).unwrap();
+    assert_eq!(log.snapshots(), [set[0]]);
+    log.append_snapshot(Position(0), &set[1..]).unwrap();
+    let log = open(&files, &path).unwrap();
+    assert_eq!((log.snapshots().len(), log.terms()), (2, vec![record(1, 0)]));
+}
