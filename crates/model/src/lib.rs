@@ -13,5 +13,6 @@ mod run;
 pub mod search;
 pub mod setup;
 pub mod teeth;
+mod twins;
 pub mod walk;
 pub mod world;

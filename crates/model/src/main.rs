@@ -52,6 +52,9 @@ struct Arguments {
     /// Leaders that wait for a quorum also announce lower positions, as genuine ones do.
     #[arg(long)]
     lower_commits: bool,
+    /// Compares what comes of situations that count as one, with so many others of each.
+    #[arg(long, default_value_t = 0)]
+    twins: usize,
     /// Random walks instead of a search.
     #[arg(long, default_value_t = 0)]
     walks: u64,
@@ -86,6 +89,7 @@ impl Arguments {
         setup.has_snapshots = self.snapshots;
         setup.lost_disks = self.lost_disks;
         setup.checks_tables = !self.loose;
+        setup.twins = self.twins;
         setup.has_lower_commits = self.lower_commits;
         for name in &self.without {
             setup.rules = rules_without(name).ok_or_else(|| format!("no rule {name}"))?;
@@ -124,6 +128,9 @@ fn main() -> ExitCode {
     let mut search = Search::new(setup);
     let report = search.run(limits, clock(), |report| println!("{}", line(report)));
     println!("{}", line(&report));
+    if arguments.twins > 0 {
+        println!("{} comparisons of twins", search.world.compared());
+    }
     match report.verdict {
         Verdict::Exhausted => println!("exhausted: no violation"),
         Verdict::Stopped => println!("stopped at a limit: no violation"),

@@ -186,6 +186,9 @@ impl Search {
 
     /// Adds what is new. The first violation, if there is one.
     fn take(&mut self, found: &Found, parent: usize) -> Option<String> {
+        if let Some(text) = &self.world.parted {
+            return Some(text.clone());
+        }
         for next in &found.next {
             if let Some(text) = &next.violation {
                 return Some(text.clone());

@@ -27,6 +27,10 @@ pub struct Setup {
     pub has_lower_commits: bool,
     /// The table of terms must fit the recording at any time, not only what comes of it.
     pub checks_tables: bool,
+    /// States that differ in the names of members only are one.
+    pub is_symmetric: bool,
+    /// Situations that count as one must go on alike: of each, so many others are kept to compare.
+    pub twins: usize,
     /// Time passes as it does; else whatever is waited for may come at once.
     pub is_paced: bool,
     /// Rules of all members.
@@ -49,6 +53,8 @@ impl Setup {
             lost_disks: 0,
             has_lower_commits: false,
             checks_tables: true,
+            is_symmetric: true,
+            twins: 0,
             is_paced: false,
             rules: Rules::default(),
         }

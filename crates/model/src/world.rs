@@ -4,13 +4,14 @@
 //! messages. Situations are interned by their fingerprints, and what an event makes of a situation
 //! is worked out by the real core once.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::hash::{Renaming, mix, of_words};
 use crate::member::{Ghost, Member};
 use crate::message::Message;
 use crate::node::{Entry, Event, Node};
 use crate::setup::Setup;
+use crate::twins::Twins;
 
 /// Longest row: 5 members, what was committed, 4 late messages.
 pub const ROW: usize = 10;
@@ -90,6 +91,7 @@ pub struct Found {
     pub next: Vec<Next>,
     /// Whether paths are kept.
     pub keeps_paths: bool,
+    pub(crate) rows: FxHashSet<Row>,
     pub(crate) kind: usize,
     pub(crate) path: Vec<Label>,
     /// What was said on the path, if messages may outlive their sender's words.
@@ -111,6 +113,9 @@ pub struct World {
     effects: Vec<Effect>,
     shots: Vec<u32>,
     violations: FxHashMap<u32, String>,
+    twins: Twins,
+    /// Situations that count as one and are not.
+    pub(crate) parted: Option<String>,
     hellos: Vec<u32>,
     /// Fingerprints of situations under renamings, where there are too many to keep all.
     renamed: FxHashMap<(u32, u32), u128>,
@@ -133,6 +138,8 @@ impl World {
             effects: Vec::new(),
             shots: Vec::new(),
             violations: FxHashMap::default(),
+            twins: Twins::default(),
+            parted: None,
             hellos: Vec::new(),
             renamed: FxHashMap::default(),
         }
@@ -176,6 +183,7 @@ impl World {
     /// All states that one step leads to from `row`.
     pub fn expand(&mut self, row: &Row, found: &mut Found) {
         found.next.clear();
+        found.rows.clear();
         found.kind = 0;
         if self.setup.is_coarse {
             self.expand_coarsely(row, found);
@@ -202,6 +210,12 @@ impl World {
         (self.members.len(), self.effects.len())
     }
 
+    /// How often twins were compared: see [`Setup::twins`].
+    #[must_use]
+    pub fn compared(&self) -> u64 {
+        self.twins.compared
+    }
+
     /// Bytes that they take, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -224,6 +238,7 @@ impl World {
         let with_waits = !self.setup.is_coarse;
         let hash = Member::hash(&node, with_waits, &self.renamings[0]);
         if let Some(&id) = self.member_ids.get(&hash) {
+            self.twins.keep(self.setup.twins, id, node);
             return id;
         }
         let kept = if self.keeps_all_hashes() { self.renamings.as_slice() } else { &[] };
@@ -268,7 +283,7 @@ impl World {
     }
 
     /// The event of a key.
-    fn event(&self, key: Key) -> Event {
+    pub(crate) fn event(&self, key: Key) -> Event {
         match key {
             Key::Deliver(id) => Event::Deliver(self.messages[id as usize].0.body.clone()),
             Key::Copy(entry) => Event::Copy(entry),
@@ -326,6 +341,12 @@ impl World {
         }
         let known = (begin, self.effects.len() as u32);
         self.memo.insert((from, key), known);
+        let mut twins = std::mem::take(&mut self.twins);
+        let parted = twins.compare(self, from, key);
+        self.twins = twins;
+        if self.parted.is_none() {
+            self.parted = parted;
+        }
         known
     }
 
@@ -377,7 +398,12 @@ impl World {
 
     /// A state that one step leads to.
     pub(crate) fn hand_out(&mut self, found: &mut Found, row: &Row, violation: Option<String>) {
-        let hash = self.canonical(row);
+        // Many ways lead to one state: only the first counts.
+        if violation.is_none() && !found.rows.insert(*row) {
+            return;
+        }
+        let is_symmetric = self.setup.is_symmetric;
+        let hash = if is_symmetric { self.canonical(row) } else { self.renamed_hash(row, 0) };
         let path = if found.keeps_paths { found.path.clone() } else { Vec::new() };
         let kind = found.kind;
         found.next.push(Next { row: *row, hash, kind, path, violation });

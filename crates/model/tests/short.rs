@@ -33,19 +33,23 @@ fn two_terms_and_one_entry_are_exhausted_without_a_violation_and_alive() {
 }
 
 #[test]
-fn one_term_and_one_entry_are_exhausted_in_fine_steps() {
-    let (_, report) = run(Setup { is_coarse: false, ..Setup::new(1, 1) });
-    assert_eq!(report.verdict, Verdict::Exhausted);
+fn a_search_that_tells_all_members_apart_sees_no_state_besides() {
+    let all = Search::new(Setup { is_symmetric: false, ..Setup::new(1, 2) });
+    let (count, mut search) = (run(Setup::new(1, 2)).1.states, all);
+    let report = search.run(LIMITS, || Duration::ZERO, |_| {});
+    let rows: Vec<_> = (0..search.len()).map(|index| search.row(index)).collect();
+    let named: std::collections::BTreeSet<u128> =
+        rows.iter().map(|row| search.world.canonical(row)).collect();
+    assert!(report.states > 3 * count, "{} of {count}", report.states);
+    assert_eq!(named.len(), count);
 }
 
 #[test]
-fn members_are_named_as_one_likes() {
-    let mut search = Search::new(Setup::new(2, 1));
-    search.run(Limits { states: 400, ..LIMITS }, || Duration::ZERO, |_| {});
-    let mut hashes = std::collections::BTreeSet::new();
-    for index in 0..search.len() {
-        let row = search.row(index);
-        assert!(hashes.insert(search.world.canonical(&row)), "state {index} is another's twin");
+fn situations_that_count_as_one_go_on_alike() {
+    for setup in [Setup::new(2, 1), Setup { is_coarse: false, ..Setup::new(1, 1) }] {
+        let (search, report) = run(Setup { twins: 3, ..setup });
+        assert_eq!(report.verdict, Verdict::Exhausted);
+        assert!(search.world.compared() > 5_000, "{}", search.world.compared());
     }
 }
 
