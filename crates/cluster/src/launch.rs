@@ -74,7 +74,10 @@ enum StartError {
     Disconnected(#[from] archive_client::Disconnected),
     #[error("archive: {0}")]
     Refused(#[from] ArchiveError),
-    #[error("the archive has no recording {0}, which recording.log says is the log")]
+    #[error(
+        "the archive has no recording {0}, which recording.log says is the log: the archive's \
+         error log says why, docs/archive-files.md what can be done"
+    )]
     NoRecording(i64),
     #[error("the module's snapshot: {0}")]
     Snapshot(#[from] SnapshotLoadError),

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use client::Client;
 use cluster::authentication::AcceptAll;
@@ -12,6 +12,9 @@ use cluster_client::{ClusterClient, EgressEvent, NoCredentials};
 use cluster_service::{
     Cluster, ClusterSessionId, ClusteredService, Container, SnapshotWriter, Step,
 };
+use memory::buffer::AtomicBuffer;
+use memory::error_log::read_errors;
+use runtime::files::{read_exact_at, write_all_at};
 use runtime::{Agent, Nanos, Now, Ports};
 use sim::{HostId, ProcessId, World};
 
@@ -227,6 +230,12 @@ fn node(id: usize, members: String, ports: &Ports, now: Now) -> Vec<Box<dyn Agen
     let mut config = archive::Config::default();
     config.storage.directory = PathBuf::from("/archive");
     config.storage.segment_file_length = 128 << 10;
+    // As in the profile of a node that is safe.
+    config.storage.file_sync_level = archive::config::SyncLevel::Data;
+    config.storage.catalog_file_sync_level = archive::config::SyncLevel::Data;
+    config.storage.record_checksum = Some(archive::checksum::Checksum::Crc32c);
+    config.storage.replay_checksum = config.storage.record_checksum;
+    config.storage.guards = true;
     config.control.channel = format!("aeron:udp?endpoint={}:20001", address(id));
     config.control.replication_channel = format!("aeron:udp?endpoint={}:0", address(id));
     let allow = Box::new(archive::AllowAll);
@@ -235,6 +244,7 @@ fn node(id: usize, members: String, ports: &Ports, now: Now) -> Vec<Box<dyn Agen
     config.member.member_id = i32::try_from(id).unwrap();
     config.member.members = members;
     config.member.directory = PathBuf::from("/cluster");
+    config.member.guards = true;
     config.channels.ingress_channel = "aeron:udp".to_string();
     config.channels.log_channel = "aeron:udp?term-length=64k".to_string();
     config.channels.replication_channel = format!("aeron:udp?endpoint={}:0", address(id));
@@ -300,6 +310,49 @@ fn a_leader_dies_another_serves_and_the_dead_one_follows_again() {
         assert_eq!(lab.counter(leader, 207), Some(17), "in service again");
         assert_eq!(lab.ask(&mut client, b"again"), 22 + 2 * round);
     }
+}
+
+/// What docs/archive-files.md tells an operator to do about a log that rotted.
+#[test]
+fn a_member_whose_log_rotted_says_so_and_copies_it_from_the_others() {
+    let mut lab = Lab::new(9, 3);
+    let mut client = lab.connected();
+    for number in 1..=40 {
+        assert_eq!(lab.ask(&mut client, &[7; 900]), number);
+    }
+    let id = (lab.leader() + 1) % 3;
+    let (host, process) = lab.nodes[id];
+    lab.world.kill(process);
+    let hand = lab.world.spawn(host, |_| Vec::new());
+    let files = lab.world.ports(hand).files;
+    let log = files.open(Path::new("/archive/0-0.rec")).unwrap();
+    let mut byte = [0];
+    read_exact_at(&*log, &mut byte, 20_000).unwrap();
+    write_all_at(&*log, &[byte[0] ^ 1], 20_000).unwrap();
+    let process = lab.start(id, host);
+    lab.world.run_for(Nanos::from_secs(5));
+    let halts = lab.world.halts(process);
+    assert!(format!("{halts:?}").contains("no recording 0"), "{halts:?}");
+    let marks = files.map(Path::new("/archive/archive-mark.dat")).unwrap();
+    let marks = AtomicBuffer::new(marks.region().clone());
+    let errors = marks.slice(8_192, marks.length() - 8_192);
+    let said: Vec<String> = read_errors(&errors).map(|error| error.text).collect();
+    assert!(said[0].contains("recording 0 is rotten at 1"), "{said:?}");
+
+    lab.world.kill(process);
+    files.remove_tree(Path::new("/archive")).unwrap();
+    for name in ["recording.log", "recording.log.sum"] {
+        files.remove(&Path::new("/cluster").join(name)).unwrap();
+    }
+    lab.nodes[id].1 = lab.start(id, host);
+    (0..5_000).for_each(|_| lab.step());
+    assert_eq!(lab.counter(id, 207), Some(17), "in service again");
+    let other = (0..3).find(|it| *it != id && *it != lab.leader()).unwrap();
+    let (_, process) = lab.nodes[other];
+    lab.world.kill(process);
+    drop(client);
+    let mut client = lab.connected();
+    assert_eq!(lab.ask(&mut client, &[7; 900]), 41);
 }
 
 #[test]
