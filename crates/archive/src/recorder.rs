@@ -15,6 +15,7 @@ use client::{Counter, Image};
 use runtime::agent::Work;
 use runtime::background::{Background, Job, Outcome, Ticket};
 use runtime::files::File;
+use runtime::point::{Point, strikes};
 use runtime::ports::Ports;
 use wire::archive::response::ArchiveErrorCode;
 
@@ -148,7 +149,7 @@ impl Recorder {
             if session.is_ending {
                 session.writer.finish();
             }
-            if session.is_ending || !session.writer.is_ready() {
+            if session.is_ending || !session.writer.is_ready() || strikes(Point::WriteLeft) {
                 continue;
             }
             let room = usize::try_from(session.writer.room()).unwrap_or(usize::MAX);

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
 use memory::broadcast::Receiver as BroadcastReceiver;
+use runtime::pulse::Pulse;
 use runtime::{Nanos, Now, Ports, Work};
 use wire::cnc::PackedVersion;
 use wire::control::{Command, CorrelationId, NO_REGISTRATION, Request as DriverRequest};
@@ -39,6 +40,8 @@ pub(crate) struct Conductor {
     receiver: BroadcastReceiver,
     answers: Answers,
     heartbeat: Heartbeat,
+    /// The driver's sign of life.
+    driver: Pulse,
     random: runtime::random::Rng,
     last_pass: Nanos,
     next_check: Nanos,
@@ -57,6 +60,7 @@ impl Conductor {
         let logs = Logs::new(ports.files.clone(), ports.background(), config.resource_linger);
         Self {
             heartbeat: Heartbeat::new(handle.client_id(), &config.name),
+            driver: Pulse::new(),
             answers: Answers::new(handle, logs, config.driver_timeout),
             inbox,
             stash: VecDeque::new(),
@@ -218,9 +222,9 @@ impl Conductor {
         if heartbeat_ms == wire::ring::to_driver::HEARTBEAT_CLOSED {
             return Err(ClientError::DriverShutDown);
         }
-        let age_ms = now.epoch_millis().saturating_sub(heartbeat_ms);
-        if age_ms > self.config.driver_timeout.as_millis() {
-            return Err(ClientError::DriverTimeout { age_ms });
+        let age = self.driver.age(heartbeat_ms, now.mono);
+        if age > self.config.driver_timeout {
+            return Err(ClientError::DriverTimeout { age_ms: age.as_millis() });
         }
         self.heartbeat.beat(cnc, now)?;
         Ok(self.answers.release_logs(now))

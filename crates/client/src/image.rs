@@ -5,6 +5,7 @@ use std::sync::Arc;
 use memory::counters::Counter;
 use memory::log::LogBuffer;
 use memory::log::read::{Progress, ReadAction};
+use runtime::point::{Point, strikes};
 use wire::control::CorrelationId;
 use wire::counters::CounterId;
 use wire::frame::DataHeader;
@@ -15,6 +16,9 @@ use crate::handle::Handle;
 use crate::overtaken::{self, Copied};
 use crate::pending::Pending;
 use crate::state::Closed;
+
+/// What a block is cut to where a trial wants it short.
+const SHORT_BLOCK: usize = 2_048;
 
 /// One publisher's stream. Part of its [`Subscription`](crate::Subscription), or taken out of it.
 ///
@@ -78,9 +82,10 @@ impl Image {
         limit: usize,
         mut on_fragment: impl FnMut(Fragment<'_>),
     ) -> usize {
-        if self.is_closed() {
+        if self.is_closed() || strikes(Point::PollNothing) {
             return 0;
         }
+        let limit = if strikes(Point::PollOne) { limit.min(1) } else { limit };
         if !self.setup.is_tethered {
             return self.copied_poll(bound, limit, |fragment| {
                 on_fragment(fragment);
@@ -112,9 +117,10 @@ impl Image {
         limit: usize,
         mut on_fragment: impl FnMut(Fragment<'_>) -> Action,
     ) -> usize {
-        if self.is_closed() {
+        if self.is_closed() || strikes(Point::PollNothing) {
             return 0;
         }
+        let limit = if strikes(Point::PollOne) { limit.min(1) } else { limit };
         if !self.setup.is_tethered {
             return self.copied_poll(bound, limit, on_fragment);
         }
@@ -146,6 +152,8 @@ impl Image {
         if self.is_closed() || !self.setup.is_tethered {
             return 0;
         }
+        let length_max =
+            if strikes(Point::BlockShort) { length_max.min(SHORT_BLOCK) } else { length_max };
         let ImageSetup { log, session_id, .. } = &self.setup;
         let (position, session_id) = (self.position, *session_id);
         let term_id = log.term_id_at(position);

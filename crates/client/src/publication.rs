@@ -5,6 +5,7 @@ use std::sync::Arc;
 use memory::counters::CounterReader;
 use memory::log::LogBuffer;
 use memory::log::append::{AppendError, Claim};
+use runtime::point::{Point, strikes};
 use wire::control::CorrelationId;
 use wire::counters::CounterId;
 use wire::position::{Position, SessionId, StreamId};
@@ -42,6 +43,12 @@ impl PublicationSetup {
     pub(crate) fn open_limit(&self) -> Result<Position, OfferError> {
         if self.closed.is_set() {
             return Err(OfferError::Closed);
+        }
+        if strikes(Point::OfferBackPressure) {
+            return Err(OfferError::BackPressured);
+        }
+        if strikes(Point::OfferAdminAction) {
+            return Err(OfferError::AdminAction);
         }
         Ok(Position(self.limit.get()))
     }

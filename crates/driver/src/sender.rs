@@ -10,6 +10,7 @@ pub(crate) mod publication;
 pub(crate) mod retransmit;
 
 use runtime::duty_cycle::StallTracker;
+use runtime::point::{Point, strikes};
 use runtime::{Agent, Halt, Nanos, Now, Work};
 use wire::counters::SystemCounter;
 
@@ -177,7 +178,8 @@ impl Agent for Sender {
         let now = now.mono;
         self.events.flush();
         let mut done = self.poll_commands(now);
-        let sent = self.endpoints.iter_mut().map(|endpoint| endpoint.send(now)).sum();
+        let endpoints = if strikes(Point::SendLeft) { &mut [] } else { &mut self.endpoints[..] };
+        let sent = endpoints.iter_mut().map(|endpoint| endpoint.send(now)).sum();
         done += usize::from(sent > 0) + self.poll_endpoints(sent, now);
         self.on_timer(now);
         self.was_idle = done == 0;

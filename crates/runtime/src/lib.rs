@@ -16,7 +16,9 @@ pub mod idle;
 pub mod invoker;
 pub mod network;
 pub mod owners;
+pub mod point;
 pub mod ports;
+pub mod pulse;
 pub mod random;
 
 pub use agent::{Agent, Halt, Work};

@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use runtime::Nanos;
@@ -12,15 +13,18 @@ use runtime::background::{Background, Job, Outcome, Ticket, Workers};
 use runtime::files::{File, Files, write_all_at};
 use runtime::random::Rng;
 
+use crate::current::{Addressee, Current};
 use crate::lock;
 use crate::network::NetworkCore;
 use crate::trace::Trace;
 use crate::world::{HostId, ProcessId};
 
 struct Window {
-    process: ProcessId,
+    owner: Addressee,
     last_due: Nanos,
     outcomes: Vec<(Ticket, Outcome)>,
+    /// How many of them wait.
+    waiting: Arc<AtomicUsize>,
 }
 
 /// A job whose time has come.
@@ -58,6 +62,8 @@ pub(crate) struct BackgroundCore {
     next_ticket: u64,
     due: BinaryHeap<Reverse<(Nanos, Ticket)>>,
     jobs: BTreeMap<Ticket, DueJob>,
+    /// How much longer jobs of a host take, and until when none is done.
+    slow: BTreeMap<HostId, (Nanos, Nanos)>,
     trace: Trace,
 }
 
@@ -73,6 +79,7 @@ impl BackgroundCore {
             next_ticket: 1,
             due: BinaryHeap::new(),
             jobs: BTreeMap::new(),
+            slow: BTreeMap::new(),
             trace: Trace::default(),
         }
     }
@@ -83,6 +90,16 @@ impl BackgroundCore {
 
     pub(crate) fn set_delay(&mut self, shortest: Nanos, longest: Nanos) {
         (self.shortest, self.longest) = (shortest, longest);
+    }
+
+    /// Jobs of a host that are handed over from now on take longer by `span`.
+    pub(crate) fn set_slow(&mut self, host: HostId, span: Nanos) {
+        self.slow.insert(host, (span, Nanos(0)));
+    }
+
+    /// Jobs of a host that are handed over from now on are not done before `until`.
+    pub(crate) fn stall(&mut self, host: HostId, until: Nanos) {
+        self.slow.insert(host, (Nanos(0), until));
     }
 
     pub(crate) fn next_due(&self) -> Nanos {
@@ -105,14 +122,16 @@ impl BackgroundCore {
         None
     }
 
-    pub(crate) fn complete(&mut self, finished: FinishedJob) {
-        if let Some(window) = self.windows.get_mut(&finished.window) {
-            window.outcomes.push((finished.ticket, finished.outcome));
-        }
+    /// Hands over what came of a job; returns for whom.
+    pub(crate) fn complete(&mut self, finished: FinishedJob) -> Option<Addressee> {
+        let window = self.windows.get_mut(&finished.window)?;
+        window.outcomes.push((finished.ticket, finished.outcome));
+        window.waiting.store(window.outcomes.len(), Ordering::Relaxed);
+        Some(window.owner)
     }
 
     pub(crate) fn close_all(&mut self, process: ProcessId) {
-        self.windows.retain(|_, window| window.process != process);
+        self.windows.retain(|_, window| window.owner.process != process);
         self.jobs.retain(|_, job| job.place.process != process);
     }
 
@@ -123,7 +142,8 @@ impl BackgroundCore {
         let Some(window) = self.windows.get_mut(&window_id) else { return ticket };
         let spread = (self.longest - self.shortest).0.max(0).cast_unsigned();
         let delay = self.shortest + Nanos(self.rng.below(spread + 1).cast_signed());
-        window.last_due = window.last_due.max(self.now + delay);
+        let slow = self.slow.get(&place.host).copied().unwrap_or_default();
+        window.last_due = window.last_due.max(self.now + delay + slow.0).max(slow.1);
         self.due.push(Reverse((window.last_due, ticket)));
         self.jobs.insert(ticket, DueJob { window: window_id, ticket, job, place });
         ticket
@@ -199,6 +219,7 @@ fn fill(file: &dyn File, length: u64) -> io::Result<()> {
 pub(crate) struct SimWorkers {
     core: Arc<Mutex<BackgroundCore>>,
     place: Place,
+    current: Current,
 }
 
 impl SimWorkers {
@@ -206,10 +227,10 @@ impl SimWorkers {
         core: Arc<Mutex<BackgroundCore>>,
         network: Arc<Mutex<NetworkCore>>,
         files: Arc<dyn Files>,
-        host: HostId,
-        process: ProcessId,
+        (host, process): (HostId, ProcessId),
+        current: Current,
     ) -> Self {
-        Self { core, place: Place { host, process, files, network } }
+        Self { core, place: Place { host, process, files, network }, current }
     }
 }
 
@@ -219,9 +240,13 @@ impl Workers for SimWorkers {
         let id = core.next_window;
         core.next_window += 1;
         let last_due = core.now;
-        let window = Window { process: self.place.process, last_due, outcomes: Vec::new() };
-        core.windows.insert(id, window);
-        Box::new(SimBackground { core: Arc::clone(&self.core), place: self.place.clone(), id })
+        let Place { host, process, .. } = self.place;
+        let owner = Addressee { host, process, agent: self.current.get() };
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let (outcomes, shared) = (Vec::new(), Arc::clone(&waiting));
+        core.windows.insert(id, Window { owner, last_due, outcomes, waiting: shared });
+        let (core, place) = (Arc::clone(&self.core), self.place.clone());
+        Box::new(SimBackground { core, place, id, waiting })
     }
 }
 
@@ -229,6 +254,7 @@ struct SimBackground {
     core: Arc<Mutex<BackgroundCore>>,
     place: Place,
     id: usize,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Background for SimBackground {
@@ -237,8 +263,14 @@ impl Background for SimBackground {
     }
 
     fn poll(&mut self, on: &mut dyn FnMut(Ticket, Outcome)) -> usize {
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
         let outcomes = match lock(&self.core).windows.get_mut(&self.id) {
-            Some(window) if !window.outcomes.is_empty() => std::mem::take(&mut window.outcomes),
+            Some(window) if !window.outcomes.is_empty() => {
+                window.waiting.store(0, Ordering::Relaxed);
+                std::mem::take(&mut window.outcomes)
+            }
             _ => return 0,
         };
         let count = outcomes.len();

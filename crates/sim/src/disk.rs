@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use runtime::EpochNanos;
@@ -16,124 +16,11 @@ use runtime::files::{Backing, Entry, File, FileLock, Files, Mapping, SyncKind};
 use runtime::random::Rng;
 
 use crate::crash::Image;
+use crate::disk_faults::DiskFaults;
 use crate::inode::Inode;
 use crate::journal::{Event, Journal};
 use crate::lock;
 use crate::world::ProcessId;
-
-/// How the disk of one host can be made to fail.
-#[derive(Debug)]
-pub struct DiskFaults {
-    space: AtomicU64,
-    used: AtomicU64,
-    failing_syncs: AtomicU32,
-    failing_writes: AtomicU32,
-    failed: AtomicU64,
-    synced: AtomicU64,
-    /// The time by which files are marked when they are written.
-    time: AtomicI64,
-}
-
-impl Default for DiskFaults {
-    /// One tebibyte that never fails.
-    fn default() -> Self {
-        Self {
-            space: AtomicU64::new(1 << 40),
-            used: AtomicU64::new(0),
-            failing_syncs: AtomicU32::new(0),
-            failing_writes: AtomicU32::new(0),
-            failed: AtomicU64::new(0),
-            synced: AtomicU64::new(0),
-            time: AtomicI64::new(0),
-        }
-    }
-}
-
-impl DiskFaults {
-    /// Sets how many bytes the disk holds in all. What is there beyond it stays.
-    pub fn set_space(&self, length: u64) {
-        self.space.store(length, Ordering::Relaxed);
-    }
-
-    /// Bytes that files take.
-    #[must_use]
-    pub fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
-    }
-
-    /// Lets the next `count` syncs of files, mappings and directories fail.
-    pub fn fail_syncs(&self, count: u32) {
-        self.failing_syncs.store(count, Ordering::Relaxed);
-    }
-
-    /// Lets the next `count` writes fail.
-    pub fn fail_writes(&self, count: u32) {
-        self.failing_writes.store(count, Ordering::Relaxed);
-    }
-
-    /// How many syncs and writes were made to fail so far, want of space included.
-    #[must_use]
-    pub fn failed(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
-    }
-
-    /// How many syncs of files and mappings succeeded so far.
-    #[must_use]
-    pub fn synced(&self) -> u64 {
-        self.synced.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_time(&self, time: EpochNanos) {
-        self.time.store(time.0, Ordering::Relaxed);
-    }
-
-    pub(crate) fn time(&self) -> EpochNanos {
-        EpochNanos(self.time.load(Ordering::Relaxed))
-    }
-
-    pub(crate) fn take(&self, length: u64) -> io::Result<()> {
-        if length > self.usable() {
-            self.failed.fetch_add(1, Ordering::Relaxed);
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.used.fetch_add(length, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Takes space that may not be there: what a power cut left is there whatever the limit.
-    pub(crate) fn put(&self, length: u64) {
-        self.used.fetch_add(length, Ordering::Relaxed);
-    }
-
-    pub(crate) fn give_back(&self, length: u64) {
-        self.used.fetch_sub(length, Ordering::Relaxed);
-    }
-
-    fn usable(&self) -> u64 {
-        self.space.load(Ordering::Relaxed).saturating_sub(self.used())
-    }
-
-    pub(crate) fn on_write(&self) -> io::Result<()> {
-        self.strike(&self.failing_writes, "a write was made to fail")
-    }
-
-    pub(crate) fn on_sync(&self) -> io::Result<()> {
-        self.strike(&self.failing_syncs, "a sync was made to fail")?;
-        self.synced.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn strike(&self, left: &AtomicU32, what: &str) -> io::Result<()> {
-        match left.load(Ordering::Relaxed) {
-            0 => Ok(()),
-            count => {
-                left.store(count - 1, Ordering::Relaxed);
-                self.failed.fetch_add(1, Ordering::Relaxed);
-                Err(io::Error::other(what))
-            }
-        }
-    }
-}
 
 #[derive(Clone)]
 enum Node {
@@ -249,6 +136,57 @@ impl Store {
         *names = left;
     }
 
+    /// Makes everything durable, whatever the disk pretended before.
+    pub(crate) fn settle(&self) {
+        let names = lock(&self.names);
+        for node in names.values() {
+            if let Node::File(inode) = node {
+                inode.settle();
+            }
+        }
+        *lock(&self.durable) = names.clone();
+    }
+
+    /// What is below `root` becomes what an image holds there, all of it durable.
+    pub(crate) fn restore(&self, root: &Path, image: &Image) {
+        let is_elsewhere = |path: &PathBuf| !path.starts_with(root);
+        let mut names = lock(&self.names);
+        let mut durable = lock(&self.durable);
+        names.retain(|path, _| is_elsewhere(path));
+        durable.retain(|path, _| is_elsewhere(path));
+        for path in image.directories.iter().filter(|path| !is_elsewhere(path)) {
+            names.insert(path.clone(), Node::Directory);
+            durable.insert(path.clone(), Node::Directory);
+        }
+        for (path, bytes) in image.files.iter().filter(|(path, _)| !is_elsewhere(path)) {
+            let modified = image.modified.get(path).copied().unwrap_or_default();
+            let inode = Inode::holding(Arc::clone(&self.faults), bytes, modified);
+            let inode = Arc::new(inode);
+            names.insert(path.clone(), Node::File(Arc::clone(&inode)));
+            durable.insert(path.clone(), Node::File(inode));
+        }
+    }
+
+    /// Flips one bit of one file that `suits`, where something other than zeros stands; returns
+    /// which file and where.
+    pub(crate) fn rot(
+        &self,
+        rng: &mut Rng,
+        suits: impl Fn(&Path) -> bool,
+    ) -> Option<(PathBuf, u64)> {
+        let names = lock(&self.names);
+        let mut found: Vec<_> = names
+            .iter()
+            .filter(|(path, _)| suits(path))
+            .filter_map(|(path, node)| match node {
+                Node::File(inode) => Some((path, inode)),
+                Node::Directory => None,
+            })
+            .collect();
+        rng.shuffle(&mut found);
+        found.iter().find_map(|(path, inode)| Some(((*path).clone(), inode.rot(rng)?)))
+    }
+
     fn sync_directory(&self, directory: &Path) {
         let names = lock(&self.names);
         let mut durable = lock(&self.durable);
@@ -308,11 +246,18 @@ pub(crate) struct SimFiles {
     store: Arc<Store>,
     process: ProcessId,
     alive: Arc<AtomicBool>,
+    /// Whether reads are not harmed.
+    is_outside: bool,
 }
 
 impl SimFiles {
-    pub(crate) fn new(store: Arc<Store>, process: ProcessId, alive: Arc<AtomicBool>) -> Self {
-        Self { store, process, alive }
+    pub(crate) fn new(
+        store: Arc<Store>,
+        process: ProcessId,
+        alive: Arc<AtomicBool>,
+        is_outside: bool,
+    ) -> Self {
+        Self { store, process, alive, is_outside }
     }
 
     /// What a process that has ended tries, in a destructor, has no effect.
@@ -321,7 +266,8 @@ impl SimFiles {
     }
 
     fn opened(&self, inode: Arc<Inode>) -> Arc<dyn File> {
-        Arc::new(SimFile { inode, alive: Arc::clone(&self.alive) })
+        let (alive, is_outside) = (Arc::clone(&self.alive), self.is_outside);
+        Arc::new(SimFile { inode, alive, is_outside })
     }
 }
 
@@ -449,8 +395,9 @@ impl Files for SimFiles {
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         self.expect_alive()?;
         self.list(path)?;
-        self.store.faults.on_sync()?;
-        self.store.sync_directory(path);
+        if self.store.faults.on_sync()? {
+            self.store.sync_directory(path);
+        }
         Ok(())
     }
 
@@ -486,11 +433,15 @@ fn entry_of(path: &Path, node: &Node) -> Option<Entry> {
 struct SimFile {
     inode: Arc<Inode>,
     alive: Arc<AtomicBool>,
+    is_outside: bool,
 }
 
 impl File for SimFile {
     fn read_at(&self, target: &mut [u8], offset: u64) -> io::Result<usize> {
-        Ok(self.inode.read_at(target, offset))
+        if self.is_outside {
+            return Ok(self.inode.read_unharmed(target, offset));
+        }
+        self.inode.read_at(target, offset)
     }
 
     fn write_at(&self, source: &[u8], offset: u64) -> io::Result<usize> {

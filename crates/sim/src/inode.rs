@@ -12,7 +12,7 @@ use runtime::EpochNanos;
 use runtime::random::Rng;
 
 use crate::crash::SECTOR;
-use crate::disk::DiskFaults;
+use crate::disk_faults::DiskFaults;
 use crate::journal::{Event, FileId, Journal};
 use crate::lock;
 
@@ -152,12 +152,19 @@ impl Inode {
         Ok(region)
     }
 
-    pub(crate) fn read_at(&self, target: &mut [u8], offset: u64) -> usize {
+    pub(crate) fn read_at(&self, target: &mut [u8], offset: u64) -> io::Result<usize> {
+        let count = self.read_unharmed(target, offset);
+        self.faults.on_read(&mut target[..count])?;
+        Ok(count)
+    }
+
+    pub(crate) fn read_unharmed(&self, target: &mut [u8], offset: u64) -> usize {
         lock(&self.state).content.read_at(target, offset)
     }
 
     pub(crate) fn write_at(&self, source: &[u8], offset: u64) -> io::Result<usize> {
-        self.faults.on_write()?;
+        let (offset, length) = self.faults.on_write((offset, source.len()), self.length())?;
+        let source = &source[..length];
         let end = offset.checked_add(source.len() as u64).ok_or(io::ErrorKind::FileTooLarge)?;
         let mut state = lock(&self.state);
         state.capture();
@@ -167,12 +174,7 @@ impl Inode {
         state.remember_if_plain(offset..end);
         state.modified = self.faults.time();
         let at = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        match &mut state.content {
-            Content::Plain(bytes) => {
-                Arc::make_mut(bytes)[at..at + source.len()].copy_from_slice(source);
-            }
-            Content::Mapped(buffer) => buffer.copy_in(at, source),
-        }
+        state.content.write_at(source, at);
         if matches!(state.content, Content::Mapped(_)) {
             state.capture();
         } else {
@@ -197,7 +199,19 @@ impl Inode {
 
     /// Makes at least a range of the file durable.
     pub(crate) fn sync_range(&self, range: Range<usize>) -> io::Result<()> {
-        self.faults.on_sync()?;
+        if !self.faults.on_sync()? {
+            return Ok(());
+        }
+        self.make_durable(range);
+        Ok(())
+    }
+
+    /// Makes all of it durable without asking the disk.
+    pub(crate) fn settle(&self) {
+        self.make_durable(0..usize::MAX);
+    }
+
+    fn make_durable(&self, range: Range<usize>) {
         let mut state = lock(&self.state);
         state.capture();
         if range.start == 0 && range.end as u64 >= state.content.length() {
@@ -213,7 +227,24 @@ impl Inode {
                 durable.blocks.insert(block, content.block(block));
             }
         }
-        Ok(())
+    }
+
+    /// Flips one bit that stands in the company of others, on the disk and in every mapping;
+    /// returns where, or `None` where nothing but zeros is.
+    pub(crate) fn rot(&self, rng: &mut Rng) -> Option<u64> {
+        let mut state = lock(&self.state);
+        let length = state.content.length();
+        for _ in 0..16 {
+            let at = rng.below(length);
+            let mut byte = [0];
+            state.content.read_at(&mut byte, at);
+            if byte[0] != 0 {
+                byte[0] ^= 1 << rng.below(8);
+                state.content.write_at(&byte, usize::try_from(at).ok()?);
+                return Some(at);
+            }
+        }
+        None
     }
 
     /// What is not durable is there afterwards or not, block by block.
@@ -228,13 +259,14 @@ impl Inode {
             let begin = block * BLOCK_LENGTH;
             let saved = durable.blocks.get(&block);
             let is_certain = saved.is_none() && !mapped && begin < durable.length;
-            let source = if is_certain || rng.chance(0.5) {
-                &content.block(block)
+            let (new, old) = (content.block(block), saved.map_or(&[][..], |saved| saved));
+            if is_certain {
+                copy_start(&new, target);
+            } else if self.faults.tears() {
+                tear(&new, old, target, rng);
             } else {
-                saved.map_or(&[][..], |saved| saved)
-            };
-            let count = source.len().min(target.len());
-            target[..count].copy_from_slice(&source[..count]);
+                copy_start(if rng.chance(0.5) { &new } else { old }, target);
+            }
         }
         self.faults.give_back(old);
         self.faults.put(length);
@@ -244,6 +276,20 @@ impl Inode {
             watch: None,
             modified,
         };
+    }
+}
+
+/// As much of `source` as there is room for.
+fn copy_start(source: &[u8], target: &mut [u8]) {
+    let count = source.len().min(target.len());
+    target[..count].copy_from_slice(&source[..count]);
+}
+
+/// Each sector is the new one or the old one, by itself; where there was no old one, zeros.
+fn tear(new: &[u8], old: &[u8], target: &mut [u8], rng: &mut Rng) {
+    for (number, sector) in target.chunks_mut(SECTOR).enumerate() {
+        let source = if rng.chance(0.5) { new } else { old };
+        copy_start(source.get(number * SECTOR..).unwrap_or(&[]), sector);
     }
 }
 
@@ -351,6 +397,15 @@ impl Content {
             Self::Mapped(buffer) => buffer.copy_out(offset, &mut target[..count]),
         }
         count
+    }
+
+    fn write_at(&mut self, source: &[u8], at: usize) {
+        match self {
+            Self::Plain(bytes) => {
+                Arc::make_mut(bytes)[at..at + source.len()].copy_from_slice(source);
+            }
+            Self::Mapped(buffer) => buffer.copy_in(at, source),
+        }
     }
 
     /// The bytes of one block; fewer at the end of the file.

@@ -8,8 +8,12 @@
 #![forbid(unsafe_code)]
 
 mod background;
+mod clock;
 pub mod crash;
+mod current;
 mod disk;
+mod disk_faults;
+mod disks;
 pub mod faults;
 mod inode;
 pub mod journal;
@@ -21,7 +25,7 @@ mod trace;
 pub mod world;
 
 pub use crash::Image;
-pub use disk::DiskFaults;
+pub use disk_faults::DiskFaults;
 pub use journal::Journal;
 pub use links::{Delay, LinkFaults, NetworkTotals, Passing, Verdict};
 pub use world::{AgentProfile, HostId, ProcessId, World, WorldOptions};

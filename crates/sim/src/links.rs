@@ -65,6 +65,14 @@ pub struct LinkFaults {
     pub reorder_span: Nanos,
     /// Arrives with one to three bits flipped.
     pub corrupt: f64,
+    /// Arrives without its end.
+    pub truncate: f64,
+    /// Arrives once more long after: up to `late_span`.
+    pub late: f64,
+    /// Longest time until that.
+    pub late_span: Nanos,
+    /// What is longer than this is swallowed.
+    pub mtu: usize,
     /// How long it is under way. Those not held back stay in order.
     pub delay: Delay,
 }
@@ -80,6 +88,10 @@ impl Default for LinkFaults {
             reorder: 0.0,
             reorder_span: Nanos::from_millis(2),
             corrupt: 0.0,
+            truncate: 0.0,
+            late: 0.0,
+            late_span: Nanos::from_secs(60),
+            mtu: usize::MAX,
             delay: Delay::LOCAL,
         }
     }
@@ -102,8 +114,18 @@ pub struct NetworkTotals {
     pub reordered: u64,
     /// Harmed in their bytes.
     pub corrupted: u64,
+    /// Robbed of their end.
+    pub truncated: u64,
+    /// Sent once more by the network, much later.
+    pub late: u64,
+    /// Swallowed because they were too long.
+    pub oversized: u64,
+    /// Held up by a clogged link.
+    pub clogged: u64,
     /// Swallowed by a cut.
     pub cut: u64,
+    /// Swallowed by a link that comes and goes.
+    pub flapped: u64,
     /// Dropped by the filter.
     pub filtered: u64,
     /// Dropped because the buffer of a socket was full.
@@ -144,6 +166,10 @@ pub enum Verdict {
 pub(crate) struct Link {
     pub(crate) faults: LinkFaults,
     pub(crate) cut: bool,
+    /// From when until when nothing arrives and all is kept.
+    clog: Option<(Nanos, Nanos)>,
+    /// How long it is down and up in turn, and until when.
+    flap: Option<(Nanos, Nanos)>,
     /// How many more datagrams the burst under way swallows.
     burst_left: u32,
     /// When the last datagram that was not held back arrives.
@@ -153,20 +179,46 @@ pub(crate) struct Link {
 /// When the copies of a datagram arrive.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Fate {
-    pub(crate) first: Option<Nanos>,
-    pub(crate) second: Option<Nanos>,
+    pub(crate) copies: [Option<Nanos>; 3],
     pub(crate) corrupt: bool,
+    pub(crate) truncate: bool,
+}
+
+impl Fate {
+    fn once(due: Nanos) -> Self {
+        Self { copies: [Some(due), None, None], ..Self::default() }
+    }
 }
 
 impl Link {
     pub(crate) fn new(faults: LinkFaults) -> Self {
-        Self { faults, cut: false, burst_left: 0, last_due: Nanos(0) }
+        let (clog, flap) = (None, None);
+        Self { faults, cut: false, clog, flap, burst_left: 0, last_due: Nanos(0) }
     }
 
-    /// Draws what becomes of a datagram sent at `now`, and counts it.
+    /// Keeps all that is sent from `begin` until `end`, when it arrives at once.
+    pub(crate) fn clog(&mut self, begin: Nanos, end: Nanos) {
+        self.clog = Some((begin, end));
+    }
+
+    /// Is down and up in turn, each for `half`, until `end`.
+    pub(crate) fn flap(&mut self, half: Nanos, end: Nanos) {
+        self.flap = Some((half, end));
+    }
+
+    /// Is neither cut nor clogged nor does it flap.
+    pub(crate) fn mend(&mut self) {
+        (self.cut, self.clog, self.flap) = (false, None, None);
+    }
+
+    fn is_down(&self, now: Nanos) -> bool {
+        self.flap.is_some_and(|(half, end)| now < end && now.0 / half.0.max(1) % 2 == 0)
+    }
+
+    /// Draws what becomes of a datagram of `length` bytes sent at `now`, and counts it.
     pub(crate) fn fate(
         &mut self,
-        now: Nanos,
+        (now, length): (Nanos, usize),
         verdict: Verdict,
         rng: &mut Rng,
         totals: &mut NetworkTotals,
@@ -175,7 +227,15 @@ impl Link {
             totals.cut += 1;
             return Fate::default();
         }
-        match verdict {
+        if self.is_down(now) {
+            totals.flapped += 1;
+            return Fate::default();
+        }
+        if length > self.faults.mtu {
+            totals.oversized += 1;
+            return Fate::default();
+        }
+        let mut fate = match verdict {
             Verdict::Drop => {
                 totals.filtered += 1;
                 Fate::default()
@@ -184,14 +244,20 @@ impl Link {
             Verdict::Duplicate => {
                 totals.duplicated += 1;
                 let due = self.in_order(now, rng);
-                Fate { first: Some(due), second: Some(due), corrupt: false }
+                Fate { copies: [Some(due), Some(due), None], ..Fate::default() }
             }
             Verdict::Hold(span) => {
                 totals.reordered += 1;
-                let due = now + self.faults.delay.draw(rng) + span;
-                Fate { first: Some(due), ..Fate::default() }
+                Fate::once(now + self.faults.delay.draw(rng) + span)
             }
+        };
+        if let Some((begin, end)) = self.clog
+            && (begin..end).contains(&now)
+        {
+            totals.clogged += 1;
+            fate.copies.iter_mut().flatten().for_each(|due| *due = end.max(*due));
         }
+        fate
     }
 
     fn harm(&mut self, now: Nanos, rng: &mut Rng, totals: &mut NetworkTotals) -> Fate {
@@ -216,14 +282,23 @@ impl Link {
         } else {
             self.in_order(now, rng)
         };
-        let mut fate = Fate { first: Some(first), ..Fate::default() };
+        let mut fate = Fate::once(first);
         if faults.duplicate > 0.0 && rng.chance(faults.duplicate) {
             totals.duplicated += 1;
-            fate.second = Some(now + faults.delay.draw(rng));
+            fate.copies[1] = Some(now + faults.delay.draw(rng));
+        }
+        if faults.late > 0.0 && rng.chance(faults.late) {
+            totals.late += 1;
+            let span = faults.late_span.0.max(0).cast_unsigned();
+            fate.copies[2] = Some(now + Nanos(rng.below(span.saturating_add(1)).cast_signed()));
         }
         if faults.corrupt > 0.0 && rng.chance(faults.corrupt) {
             totals.corrupted += 1;
             fate.corrupt = true;
+        }
+        if faults.truncate > 0.0 && rng.chance(faults.truncate) {
+            totals.truncated += 1;
+            fate.truncate = true;
         }
         fate
     }
@@ -242,4 +317,10 @@ pub(crate) fn corrupt(bytes: &mut [u8], rng: &mut Rng) {
             *byte ^= 1 << rng.below(8);
         }
     }
+}
+
+/// Takes away the end: at least one byte of it.
+pub(crate) fn truncate(bytes: &mut Vec<u8>, rng: &mut Rng) {
+    let left = rng.below(bytes.len() as u64);
+    bytes.truncate(usize::try_from(left).unwrap_or_default());
 }

@@ -9,13 +9,16 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use runtime::Nanos;
 use runtime::network::SocketOptions;
 use runtime::random::Rng;
 use rustc_hash::FxHashMap;
 
-use crate::links::{Link, LinkFaults, NetworkTotals, Passing, Verdict, corrupt};
+use crate::current::Addressee;
+use crate::links::{Link, LinkFaults, NetworkTotals, Passing, Verdict, corrupt, truncate};
 use crate::trace::Trace;
 use crate::world::{HostId, ProcessId};
 
@@ -38,14 +41,16 @@ struct HostNetwork {
 }
 
 struct BoundSocket {
-    process: ProcessId,
-    host: HostId,
+    /// Who looks at it.
+    owner: Addressee,
     local: SocketAddr,
     peer: Option<SocketAddr>,
     group: Option<IpAddr>,
     reuse_address: bool,
     /// Places of packets.
     inbox: VecDeque<usize>,
+    /// How many they are.
+    waiting: Arc<AtomicUsize>,
     inbox_length: usize,
     receive_length: usize,
 }
@@ -90,6 +95,8 @@ pub(crate) struct NetworkCore {
     sequence: u64,
     packets: Vec<Packet>,
     free: Vec<usize>,
+    /// Who got something in the delivery under way.
+    called: Vec<Addressee>,
     filter: Option<Filter>,
     totals: NetworkTotals,
     trace: Trace,
@@ -110,6 +117,7 @@ impl NetworkCore {
             sequence: 0,
             packets: Vec::new(),
             free: Vec::new(),
+            called: Vec::new(),
             filter: None,
             totals: NetworkTotals::default(),
             trace: Trace::default(),
@@ -188,22 +196,20 @@ impl NetworkCore {
     }
 
     /// Puts what is due into the buffers of sockets, and tells which hosts got something.
-    pub(crate) fn deliver(&mut self, now: Nanos, mut on_host: impl FnMut(HostId)) {
+    pub(crate) fn deliver(&mut self, now: Nanos, on: impl FnMut(Addressee)) {
         while self.next_due() <= now {
             let Some(Reverse((due, _, place))) = self.flight.pop() else { return };
             self.trace.mix_time(due);
             self.trace.mix_bytes(&self.packets[place].bytes);
-            let host = HostId(self.packets[place].host);
-            if self.arrive(place) {
-                on_host(host);
-            }
+            self.arrive(place);
         }
+        self.called.drain(..).for_each(on);
     }
 
-    fn arrive(&mut self, place: usize) -> bool {
+    fn arrive(&mut self, place: usize) {
         let packet = &self.packets[place];
         let (Some(source), Some(destination)) = (packet.source, packet.destination) else {
-            return false;
+            return;
         };
         let host = packet.host;
         if destination.ip().is_multicast() {
@@ -219,7 +225,6 @@ impl NetworkCore {
             None => {
                 self.totals.unreachable += 1;
                 self.free.push(place);
-                false
             }
         }
     }
@@ -231,39 +236,37 @@ impl NetworkCore {
         source: SocketAddr,
         destination: SocketAddr,
         host: usize,
-    ) -> bool {
-        let mut any = false;
+    ) {
         let key = (destination.ip(), destination.port());
         let members = self.groups.get(&key).cloned().unwrap_or_default();
         for id in members {
             let Some(socket) = self.sockets[id].as_ref() else { continue };
-            if socket.host.0 != host || socket.peer.is_some_and(|peer| peer != source) {
+            if socket.owner.host.0 != host || socket.peer.is_some_and(|peer| peer != source) {
                 continue;
             }
             let copy = self.place_for(source, destination, host);
             let mut bytes = mem::take(&mut self.packets[copy].bytes);
             bytes.extend_from_slice(&self.packets[place].bytes);
             self.packets[copy].bytes = bytes;
-            any |= self.put(id, copy);
+            self.put(id, copy);
         }
         self.free.push(place);
-        any
     }
 
-    fn put(&mut self, id: usize, place: usize) -> bool {
+    fn put(&mut self, id: usize, place: usize) {
         let length = self.packets[place].bytes.len() + DATAGRAM_OVERHEAD;
         match &mut self.sockets[id] {
             Some(socket) if socket.inbox_length + length <= socket.receive_length => {
                 socket.inbox_length += length;
                 socket.inbox.push_back(place);
+                socket.waiting.store(socket.inbox.len(), Ordering::Relaxed);
+                self.called.push(socket.owner);
                 self.totals.delivered += 1;
                 self.trace.mix(id as u64);
-                true
             }
             _ => {
                 self.totals.overflowed += 1;
                 self.free.push(place);
-                false
             }
         }
     }
@@ -281,12 +284,8 @@ impl NetworkCore {
         place
     }
 
-    pub(crate) fn bind(
-        &mut self,
-        host: HostId,
-        process: ProcessId,
-        options: &SocketOptions,
-    ) -> io::Result<(usize, SocketAddr)> {
+    pub(crate) fn bind(&mut self, owner: Addressee, options: &SocketOptions) -> io::Result<Bound> {
+        let host = owner.host;
         let mut local = options.local;
         let network = &mut self.hosts[host.0];
         let ip = local.ip();
@@ -312,28 +311,29 @@ impl NetworkCore {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         let id = self.sockets.len();
+        let waiting = Arc::new(AtomicUsize::new(0));
         others.push(id);
         if let Some(group) = options.group {
             self.groups.entry((group, local.port())).or_default().push(id);
         }
         self.sockets.push(Some(BoundSocket {
-            process,
-            host,
+            owner,
             local,
             peer: options.connect,
             group: options.group,
             reuse_address: options.reuse_address,
             inbox: VecDeque::new(),
+            waiting: Arc::clone(&waiting),
             inbox_length: 0,
             receive_length: granted(options.receive_buffer_length),
         }));
-        Ok((id, local))
+        Ok(Bound { id, local, waiting })
     }
 
     pub(crate) fn close(&mut self, id: usize) {
         let Some(socket) = self.sockets[id].take() else { return };
         let port = socket.local.port();
-        if let Some(bound) = self.hosts[socket.host.0].ports.get_mut(&port) {
+        if let Some(bound) = self.hosts[socket.owner.host.0].ports.get_mut(&port) {
             bound.retain(|other| *other != id);
         }
         if let Some(members) = socket.group.and_then(|group| self.groups.get_mut(&(group, port))) {
@@ -344,7 +344,7 @@ impl NetworkCore {
 
     pub(crate) fn close_all(&mut self, process: ProcessId) {
         for id in 0..self.sockets.len() {
-            if self.sockets[id].as_ref().is_some_and(|socket| socket.process == process) {
+            if self.sockets[id].as_ref().is_some_and(|socket| socket.owner.process == process) {
                 self.close(id);
             }
         }
@@ -373,6 +373,7 @@ impl NetworkCore {
         }
         let socket = self.sockets[id].as_mut()?;
         let place = socket.inbox.pop_front()?;
+        socket.waiting.store(socket.inbox.len(), Ordering::Relaxed);
         let packet = &mut self.packets[place];
         let bytes = mem::take(&mut packet.bytes);
         socket.inbox_length -= bytes.len() + DATAGRAM_OVERHEAD;
@@ -393,7 +394,7 @@ impl NetworkCore {
         if bytes.len() > DATAGRAM_LENGTH_MAX || destination.port() == 0 {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let (host, local) = (socket.host, socket.local);
+        let (host, local) = (socket.owner.host, socket.local);
         if local.is_ipv4() != destination.is_ipv4() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -424,7 +425,8 @@ impl NetworkCore {
     ) {
         for host in (0..self.hosts.len()).map(HostId) {
             let members = self.groups.get(&(destination.ip(), destination.port()));
-            let is_member = |id: &usize| self.sockets[*id].as_ref().is_some_and(|s| s.host == host);
+            let socket = |id: &usize| self.sockets[*id].as_ref();
+            let is_member = |id: &usize| socket(id).is_some_and(|it| it.owner.host == host);
             if members.is_some_and(|members| members.iter().any(is_member)) {
                 self.send_to_host(from, host, source, destination, bytes);
             }
@@ -444,13 +446,17 @@ impl NetworkCore {
             filter(&Passing { from, to, source, destination, bytes })
         });
         let link = &mut self.links[from.0][to.0];
-        let fate = link.fate(self.now, verdict, &mut self.rng, &mut self.totals);
-        for due in [fate.first, fate.second].into_iter().flatten() {
+        let sent = (self.now, bytes.len());
+        let fate = link.fate(sent, verdict, &mut self.rng, &mut self.totals);
+        for due in fate.copies.into_iter().flatten() {
             let place = self.place_for(source, destination, to.0);
             let packet = &mut self.packets[place];
             packet.bytes.extend_from_slice(bytes);
             if fate.corrupt {
                 corrupt(&mut packet.bytes, &mut self.rng);
+            }
+            if fate.truncate {
+                truncate(&mut packet.bytes, &mut self.rng);
             }
             self.sequence += 1;
             self.flight.push(Reverse((due, self.sequence, place)));
@@ -482,6 +488,14 @@ impl HostNetwork {
 /// The length of a buffer for the length asked.
 pub(crate) fn granted(asked: usize) -> usize {
     if asked == 0 { DEFAULT_BUFFER_LENGTH } else { asked }
+}
+
+/// A socket that was bound.
+pub(crate) struct Bound {
+    pub(crate) id: usize,
+    pub(crate) local: SocketAddr,
+    /// How many datagrams wait for it.
+    pub(crate) waiting: Arc<AtomicUsize>,
 }
 
 /// A datagram on its way to a handler, and the place that it goes back to.

@@ -1,21 +1,23 @@
 //! Who runs next, and how far time jumps.
 //!
-//! Agents of one host meet in shared memory, which wakes nobody. So a host is stepped again and
-//! again until a pass in which none of its agents did anything; only then may time jump to what
-//! falls due next: a datagram, a background job, a deadline that an agent named.
+//! An agent is stepped when it may have something to do: a datagram or the outcome of a background
+//! job arrived for it, a deadline that it named has come, it did something the last time, or
+//! another agent of its host did something since: they meet in shared memory, which wakes nobody.
+//! Only when there is no such agent may time jump to what falls due next.
 
 use std::mem;
 
 use runtime::{EpochNanos, Nanos};
 
+use crate::current::Addressee;
 use crate::lock;
-use crate::world::{EPOCH_START, HostId, World};
+use crate::world::{EPOCH_START, HostId, Stepped, World};
 
 impl World {
     /// Lets the agents of a host run in the next pass, because something was done to them from
     /// outside: a command in their memory, a file.
     pub fn wake(&mut self, host: HostId) {
-        self.hosts[host.0].awake = true;
+        self.hosts[host.0].stamp += 1;
     }
 
     /// Steps the world for `span`.
@@ -30,7 +32,7 @@ impl World {
     pub fn run_until(&mut self, mut condition: impl FnMut(&mut Self) -> bool, span: Nanos) -> bool {
         let end = self.now + span;
         for host in &mut self.hosts {
-            host.awake = true;
+            host.stamp += 1;
         }
         loop {
             if condition(self) {
@@ -57,16 +59,27 @@ impl World {
 
     fn deliver(&mut self) {
         let now = self.now;
-        let hosts = &mut self.hosts;
-        lock(&self.network).deliver(now, |host: HostId| hosts[host.0].awake = true);
+        let Self { network, background, hosts, processes, .. } = self;
+        let mut call = |addressee: Addressee| {
+            let Addressee { host, process, agent } = addressee;
+            let process = processes[process.0].as_mut();
+            match process.zip(agent).and_then(|(process, agent)| process.agents.get_mut(agent)) {
+                Some(agent) => agent.is_called = true,
+                None => hosts[host.0].stamp += 1,
+            }
+        };
+        lock(network).deliver(now, &mut call);
         // Jobs run outside the lock: they may open and close what lives behind it.
-        while let Some(due) = { lock(&self.background).take_due(now) } {
-            hosts[due.host().0].awake = true;
+        let mut slowed = Vec::new();
+        while let Some(due) = { lock(background).take_due(now) } {
+            slowed.push(due.host().0);
             let finished = due.perform();
-            lock(&self.background).complete(finished);
+            let addressee = { lock(background).complete(finished) };
+            addressee.into_iter().for_each(&mut call);
         }
-        for host in hosts {
-            host.awake |= host.wake_at <= now;
+        for host in slowed {
+            // It took its time before.
+            let _ = hosts[host].store.faults().take_spent();
         }
     }
 
@@ -75,20 +88,17 @@ impl World {
         order.clear();
         for (index, process) in self.processes.iter().enumerate() {
             let Some(process) = process else { continue };
-            if self.hosts[process.host.0].awake && process.paused_until <= self.now {
-                order.extend((0..process.agents.len()).map(|agent| (index, agent)));
+            if process.paused_until > self.now {
+                continue;
             }
+            let stamp = self.hosts[process.host.0].stamp;
+            let agents = process.agents.iter().enumerate();
+            let ready = agents.filter(|(_, it)| it.is_ready(stamp, self.now));
+            order.extend(ready.map(|(agent, _)| (index, agent)));
         }
         self.rng.shuffle(&mut order);
-        for host in self.hosts.iter_mut().filter(|host| host.awake) {
-            host.done = 0;
-            host.wake_at = self.now + self.options.idle_max;
-        }
         for &(process, agent) in &order {
             self.step_agent(process, agent);
-        }
-        for host in &mut self.hosts {
-            host.awake &= host.done > 0;
         }
         self.order = order;
     }
@@ -99,14 +109,24 @@ impl World {
         let Some(process) = &mut self.processes[process_index] else { return };
         let host = &mut self.hosts[process.host.0];
         let stepped = &mut process.agents[agent];
+        self.current.set(Some(agent));
         let work = stepped.invoker.step(now);
+        self.current.set(None);
+        let spent = host.store.faults().take_spent();
+        if spent.0 > 0 {
+            stepped.until = (self.now + spent).max(host.stalled_until);
+        }
         self.passes += 1;
         stepped.passes += 1;
         stepped.busy += u64::from(work.done > 0);
         stepped.overdue += u64::from(work.done == 0 && work.next_deadline <= now.mono);
-        host.done += work.done;
+        // Others may see what it did, and it may have more to do.
+        host.stamp += u64::from(work.done > 0);
+        stepped.is_called = work.done > 0;
+        stepped.seen = host.stamp;
+        stepped.wake_at = self.now + self.options.idle_max;
         if work.next_deadline != Nanos::MAX {
-            host.wake_at = host.wake_at.min(work.next_deadline - host.mono_offset);
+            stepped.wake_at = stepped.wake_at.min(host.clock.world(work.next_deadline));
         }
         if work.done > 0 {
             self.trace.mix_time(self.now);
@@ -115,22 +135,42 @@ impl World {
         }
     }
 
+    /// When the first agent is to be stepped, if there is any.
+    fn next_pass(&self) -> Nanos {
+        let mut next = Nanos::MAX;
+        for process in self.processes.iter().flatten() {
+            let stamp = self.hosts[process.host.0].stamp;
+            for agent in &process.agents {
+                let is_called = agent.is_called || agent.seen != stamp;
+                let at = if is_called { self.now } else { agent.wake_at };
+                next = next.min(at.max(agent.until).max(process.paused_until));
+            }
+        }
+        next
+    }
+
     fn advance(&mut self, end: Nanos) {
         let options = &self.options;
         let soonest = self.now + options.tick_min;
-        let next = if self.hosts.iter().any(|host| host.awake) {
+        let agents = self.next_pass();
+        let next = if agents <= self.now {
             let spread = (options.tick_max - options.tick_min).0.max(0).cast_unsigned();
             soonest + Nanos(self.rng.below(spread + 1).cast_signed())
         } else {
             let network = lock(&self.network).next_due();
             let background = lock(&self.background).next_due();
-            let hosts = self.hosts.iter().map(|host| host.wake_at).min();
-            network.min(background).min(hosts.unwrap_or(Nanos::MAX)).max(soonest)
+            network.min(background).min(agents).max(soonest)
         };
         self.now = if next == Nanos::MAX { soonest.min(end) } else { next.min(end) };
         let time = self.now.0.saturating_add(EPOCH_START);
         self.hosts.iter().for_each(|host| host.store.faults().set_time(EpochNanos(time)));
         lock(&self.network).set_now(self.now);
         lock(&self.background).set_now(self.now);
+    }
+}
+
+impl Stepped {
+    fn is_ready(&self, stamp: u64, now: Nanos) -> bool {
+        self.until <= now && (self.is_called || self.seen != stamp || self.wake_at <= now)
     }
 }

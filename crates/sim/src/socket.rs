@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use runtime::Nanos;
@@ -9,8 +10,9 @@ use runtime::network::{
     BufferLengths, Datagram, Interface, Network, Outgoing, Socket, SocketOptions,
 };
 
+use crate::current::{Addressee, Current};
 use crate::lock;
-use crate::network::{DEFAULT_BUFFER_LENGTH, NetworkCore, granted};
+use crate::network::{Bound, DEFAULT_BUFFER_LENGTH, NetworkCore, granted};
 use crate::world::{HostId, ProcessId};
 
 /// The network port of one process.
@@ -18,22 +20,29 @@ pub(crate) struct SimNetwork {
     core: Arc<Mutex<NetworkCore>>,
     host: HostId,
     process: ProcessId,
+    current: Current,
 }
 
 impl SimNetwork {
-    pub(crate) fn new(core: Arc<Mutex<NetworkCore>>, host: HostId, process: ProcessId) -> Self {
-        Self { core, host, process }
+    pub(crate) fn new(
+        core: Arc<Mutex<NetworkCore>>,
+        (host, process): (HostId, ProcessId),
+        current: Current,
+    ) -> Self {
+        Self { core, host, process, current }
     }
 }
 
 impl Network for SimNetwork {
     fn bind(&self, options: &SocketOptions) -> io::Result<Box<dyn Socket>> {
-        let (id, local) = lock(&self.core).bind(self.host, self.process, options)?;
+        let (host, process) = (self.host, self.process);
+        let owner = Addressee { host, process, agent: self.current.get() };
+        let Bound { id, local, waiting } = lock(&self.core).bind(owner, options)?;
         let lengths = BufferLengths {
             send: granted(options.send_buffer_length),
             receive: granted(options.receive_buffer_length),
         };
-        Ok(Box::new(SimSocket { core: Arc::clone(&self.core), id, local, lengths }))
+        Ok(Box::new(SimSocket { core: Arc::clone(&self.core), id, local, waiting, lengths }))
     }
 
     fn interfaces(&self) -> io::Result<Vec<Interface>> {
@@ -72,6 +81,7 @@ struct SimSocket {
     core: Arc<Mutex<NetworkCore>>,
     id: usize,
     local: SocketAddr,
+    waiting: Arc<AtomicUsize>,
     lengths: BufferLengths,
 }
 
@@ -86,6 +96,9 @@ impl Socket for SimSocket {
 
     /// The core is not locked while `on` runs: it may use the network.
     fn receive(&mut self, limit: usize, on: &mut dyn FnMut(Datagram<'_>)) -> io::Result<usize> {
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            return Ok(0);
+        }
         let mut done = None;
         let mut count = 0;
         while count < limit {

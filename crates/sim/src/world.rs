@@ -1,7 +1,6 @@
 //! The world: hosts, the processes on them, their clocks, and what befalls them.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -11,9 +10,9 @@ use runtime::random::Rng;
 use runtime::{EpochNanos, Halt, Nanos, Now, Ports};
 
 use crate::background::{BackgroundCore, SimWorkers};
-use crate::crash::Image;
-use crate::disk::{DiskFaults, SimFiles, Store};
-use crate::journal::Journal;
+use crate::clock::Clock;
+use crate::current::Current;
+use crate::disk::{SimFiles, Store};
 use crate::links::{LinkFaults, NetworkTotals, Passing, Verdict};
 use crate::lock;
 use crate::network::NetworkCore;
@@ -69,16 +68,11 @@ pub(crate) struct Host {
     name: String,
     addresses: Vec<IpAddr>,
     pub(crate) store: Arc<Store>,
-    /// What its monotonic clock shows beyond the world's time, constant.
-    pub(crate) mono_offset: Nanos,
-    /// What its wall clock shows beyond the world's time.
-    epoch_offset: i64,
-    /// Whether its agents are to be stepped in the next pass.
-    pub(crate) awake: bool,
-    /// When, in the world's time, they are to be stepped at the latest.
-    pub(crate) wake_at: Nanos,
-    /// What all agents together did in the pass under way.
-    pub(crate) done: usize,
+    pub(crate) clock: Clock,
+    /// Until when its disk does not answer.
+    pub(crate) stalled_until: Nanos,
+    /// How often something was done on it that its agents may see.
+    pub(crate) stamp: u64,
 }
 
 /// An agent and how often it was stepped.
@@ -87,6 +81,14 @@ pub(crate) struct Stepped {
     pub(crate) passes: u64,
     pub(crate) busy: u64,
     pub(crate) overdue: u64,
+    /// Not stepped before: it waits for its disk or for a processor.
+    pub(crate) until: Nanos,
+    /// What it has seen of its host.
+    pub(crate) seen: u64,
+    /// Whether it has something to do: it did something the last time, or something arrived.
+    pub(crate) is_called: bool,
+    /// When it is to be stepped at the latest.
+    pub(crate) wake_at: Nanos,
 }
 
 /// How often an agent was stepped: who keeps a world from jumping in time.
@@ -126,11 +128,23 @@ pub struct World {
     pub(crate) passes: u64,
     /// Kept between passes for its memory only.
     pub(crate) order: Vec<(usize, usize)>,
+    /// Which agent of its process is being stepped.
+    pub(crate) current: Current,
 }
 
 impl Stepped {
     fn new(agent: Box<dyn Agent>) -> Self {
-        Self { invoker: Invoker::new(agent), passes: 0, busy: 0, overdue: 0 }
+        let (until, wake_at) = (Nanos(0), Nanos(0));
+        Self {
+            invoker: Invoker::new(agent),
+            passes: 0,
+            busy: 0,
+            overdue: 0,
+            until,
+            seen: 0,
+            is_called: true,
+            wake_at,
+        }
     }
 }
 
@@ -163,6 +177,7 @@ impl World {
             trace: Trace::default(),
             passes: 0,
             order: Vec::new(),
+            current: Current::default(),
         }
     }
 
@@ -181,11 +196,9 @@ impl World {
             name: name.to_owned(),
             addresses: addresses.to_vec(),
             store,
-            mono_offset: Nanos(1 + rng.below(1 << 40).cast_signed()),
-            epoch_offset: EPOCH_START,
-            awake: true,
-            wake_at: Nanos(0),
-            done: 0,
+            clock: Clock::new(Nanos(1 + rng.below(1 << 40).cast_signed()), EPOCH_START),
+            stalled_until: Nanos(0),
+            stamp: 1,
         });
         id
     }
@@ -200,19 +213,38 @@ impl World {
         host: HostId,
         build: impl FnOnce(&Ports) -> Vec<Box<dyn Agent>>,
     ) -> ProcessId {
+        self.spawn_with(host, false, build)
+    }
+
+    /// Starts a process without agents for somebody who looks at a host from outside: what its disk
+    /// fails does not befall its reads.
+    pub fn observer(&mut self, host: HostId) -> ProcessId {
+        self.spawn_with(host, true, |_| Vec::new())
+    }
+
+    fn spawn_with(
+        &mut self,
+        host: HostId,
+        is_outside: bool,
+        build: impl FnOnce(&Ports) -> Vec<Box<dyn Agent>>,
+    ) -> ProcessId {
         let id = ProcessId(self.processes.len());
         let alive = Arc::new(AtomicBool::new(true));
         let store = Arc::clone(&self.hosts[host.0].store);
-        let files = Arc::new(SimFiles::new(store, id, Arc::clone(&alive)));
+        let files = Arc::new(SimFiles::new(store, id, Arc::clone(&alive), is_outside));
         let ports = Ports {
-            network: Arc::new(SimNetwork::new(Arc::clone(&self.network), host, id)),
+            network: Arc::new(SimNetwork::new(
+                Arc::clone(&self.network),
+                (host, id),
+                self.current.clone(),
+            )),
             files: files.clone(),
             workers: Arc::new(SimWorkers::new(
                 Arc::clone(&self.background),
                 Arc::clone(&self.network),
                 files,
-                host,
-                id,
+                (host, id),
+                self.current.clone(),
             )),
             seed: Rng::new(self.seed.wrapping_add(id.0 as u64), "process").next_u64(),
             process_id: 1_000 + i64::try_from(id.0).unwrap_or_default(),
@@ -232,36 +264,6 @@ impl World {
         let Some(ended) = self.processes[process.0].take() else { return };
         self.trace.mix(0x4b49 ^ process.0 as u64);
         self.bury(process, ended);
-    }
-
-    /// Cuts the power of a host: every process is killed, and of what was not synced to its disk
-    /// some is there afterwards and some is not, file contents by blocks of 4 KiB.
-    pub fn power_cut(&mut self, host: HostId) {
-        for id in (0..self.processes.len()).map(ProcessId) {
-            if self.host_of(id) == Some(host) {
-                self.kill(id);
-            }
-        }
-        self.trace.mix(0x5043 ^ host.0 as u64);
-        self.hosts[host.0].store.power_cut(&mut self.rng);
-    }
-
-    /// Keeps a journal of what happens from now on to files of a host below `root`.
-    pub fn watch(&mut self, host: HostId, root: &Path) -> Journal {
-        let journal = Journal::new(root);
-        self.hosts[host.0].store.watch(journal.clone());
-        journal
-    }
-
-    /// All files of a host as they stand.
-    #[must_use]
-    pub fn image(&self, host: HostId) -> Image {
-        self.hosts[host.0].store.image()
-    }
-
-    /// Replaces all files of a host, on which no process lives, by those of an image.
-    pub fn load(&mut self, host: HostId, image: &Image) {
-        self.hosts[host.0].store.load(image);
     }
 
     /// Ends a process in order: every agent is closed, the last first.
@@ -293,6 +295,20 @@ impl World {
         if let Some(process) = &mut self.processes[process.0] {
             process.paused_until = until;
         }
+    }
+
+    /// Leaves one agent of a process unstepped for `span`, as a thread that gets no processor.
+    /// Nothing if there is no such agent.
+    pub fn pause_agent(&mut self, process: ProcessId, agent: usize, span: Nanos) {
+        let until = self.now + span;
+        let agents = self.processes[process.0].iter_mut().flat_map(|it| &mut it.agents);
+        agents.skip(agent).take(1).for_each(|agent| agent.until = agent.until.max(until));
+    }
+
+    /// How many agents a running process has.
+    #[must_use]
+    pub fn agent_count(&self, process: ProcessId) -> usize {
+        self.processes[process.0].as_ref().map_or(0, |process| process.agents.len())
     }
 
     /// Whether a process has neither been killed nor stopped.
@@ -352,11 +368,7 @@ impl World {
     /// What the clocks of a host show.
     #[must_use]
     pub fn now(&self, host: HostId) -> Now {
-        let host = &self.hosts[host.0];
-        Now {
-            mono: self.now + host.mono_offset,
-            epoch: EpochNanos(self.now.0.saturating_add(host.epoch_offset)),
-        }
+        self.hosts[host.0].clock.now(self.now)
     }
 
     /// How long the world has existed.
@@ -368,8 +380,21 @@ impl World {
     /// Sets the wall clock of a host forward or back by `span` (negative). Its monotonic clock goes
     /// on unmoved.
     pub fn shift_wall_clock(&mut self, host: HostId, span: Nanos) {
-        let host = &mut self.hosts[host.0];
-        host.epoch_offset = host.epoch_offset.saturating_add(span.0);
+        self.hosts[host.0].clock.shift_wall(span);
+    }
+
+    /// Lets both clocks of a host run faster by so many parts per million, or slower (negative).
+    pub fn set_clock_drift(&mut self, host: HostId, parts: i32) {
+        self.hosts[host.0].clock.set_drift(self.now, parts);
+    }
+
+    /// Freezes a host, clocks and all, as the migration of a virtual machine does.
+    pub fn freeze(&mut self, host: HostId, span: Nanos) {
+        self.hosts[host.0].clock.freeze(self.now, span);
+        let until = self.now + span;
+        for process in self.processes.iter_mut().flatten().filter(|it| it.host == host) {
+            process.paused_until = process.paused_until.max(until);
+        }
     }
 
     /// The seed of the world.
@@ -439,9 +464,21 @@ impl World {
         });
     }
 
-    /// Mends what is cut. Faults of links stay as set.
+    /// Keeps what one host sends to another from `after` on, for `span`: then all of it arrives.
+    pub fn clog(&mut self, from: HostId, to: HostId, after: Nanos, span: Nanos) {
+        let begin = self.now + after;
+        lock(&self.network).link_mut(from, to).clog(begin, begin + span);
+    }
+
+    /// Lets nothing through from one host to another every other `half`, for `span`.
+    pub fn flap(&mut self, from: HostId, to: HostId, half: Nanos, span: Nanos) {
+        let end = self.now + span;
+        lock(&self.network).link_mut(from, to).flap(half, end);
+    }
+
+    /// Mends what is cut, clogged or flaps. Faults of links stay as set.
     pub fn mend(&mut self) {
-        lock(&self.network).for_each_link(|_, _, link| link.cut = false);
+        lock(&self.network).for_each_link(|_, _, link| link.mend());
     }
 
     /// Mends what is cut, ends all faults of links between hosts and forgets the filter.
@@ -471,12 +508,6 @@ impl World {
     #[must_use]
     pub fn network_totals(&self) -> NetworkTotals {
         lock(&self.network).totals()
-    }
-
-    /// How the disk of a host can be made to fail.
-    #[must_use]
-    pub fn disk_faults(&self, host: HostId) -> &DiskFaults {
-        self.hosts[host.0].store.faults()
     }
 
     /// Sets how long background jobs of all hosts take from now on.

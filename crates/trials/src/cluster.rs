@@ -16,13 +16,19 @@
 //! calls an election any more (I-21).
 
 mod frames;
+pub mod lab;
+mod leaks;
+mod lives;
+mod minimise;
 mod node;
 mod oracle;
 mod party;
 mod plan;
+mod scenario;
 mod service;
 mod storm;
 mod strike;
+mod strike_disk;
 mod totals;
 mod votes;
 mod watch;
@@ -30,14 +36,17 @@ mod watch;
 use consensus::Rules;
 use runtime::Nanos;
 
+pub use minimise::{Minimal, minimise};
+pub use plan::Trouble;
+pub use scenario::{Scenario, ScenarioError, Strike};
 pub use totals::Totals;
 
+use runtime::point::Point;
+use runtime::random::Rng;
 use storm::Storm;
 
 /// How long one run is, in virtual time.
 const SPAN: Nanos = Nanos::from_secs(60);
-/// How long faults strike.
-const STORM_SPAN: Nanos = Nanos::from_secs(40);
 /// Longest virtual time from healing until somebody leads. Members start anew, drivers give up
 /// what their former lives left behind, and then there is an election.
 const LEADER_BOUND: Nanos = Nanos::from_secs(15);
@@ -93,8 +102,32 @@ pub struct Failure {
 pub struct Outcome {
     /// How often everything happened.
     pub totals: Totals,
+    /// How often each trouble struck, in their order.
+    pub struck: Vec<u64>,
+    /// How often each point of the code was struck.
+    pub points: Vec<(Point, u64)>,
+    /// How long it took after healing until somebody led.
+    pub leaderless: Nanos,
     /// A hash of all that happened; equal in every run of the seed.
     pub trace_hash: u64,
+}
+
+impl Outcome {
+    /// How often a trouble struck.
+    #[must_use]
+    pub fn struck(&self, trouble: Trouble) -> u64 {
+        self.struck.get(trouble as usize).copied().unwrap_or_default()
+    }
+
+    /// Name and count of everything that a sweep must have seen.
+    #[must_use]
+    pub fn rows(&self) -> Vec<(&'static str, u64)> {
+        let mut rows = self.totals.rows();
+        let drawn = Trouble::ALL.iter().filter(|trouble| plan::is_drawn(**trouble));
+        rows.extend(drawn.map(|&trouble| (trouble.name(), self.struck(trouble))));
+        rows.extend(self.points.iter().map(|(point, count)| (point.name(), *count)));
+        rows
+    }
 }
 
 /// Runs one seed.
@@ -102,8 +135,16 @@ pub struct Outcome {
 /// # Errors
 /// The first violation.
 pub fn run(seed: u64, plant: Plant) -> Result<Outcome, Failure> {
-    let mut storm = Storm::new(seed, plant)?;
-    storm.rage(STORM_SPAN)?;
+    play(&Scenario::draw(seed), plant)
+}
+
+/// Runs a scenario.
+///
+/// # Errors
+/// The first violation.
+pub fn play(scenario: &Scenario, plant: Plant) -> Result<Outcome, Failure> {
+    let mut storm = Storm::new(scenario, plant)?;
+    storm.rage()?;
     storm.heal(LEADER_BOUND, HEAL_BOUND)?;
     storm.rest(SPAN)
 }
@@ -114,11 +155,11 @@ pub fn run(seed: u64, plant: Plant) -> Result<Outcome, Failure> {
 /// # Errors
 /// The first violation.
 pub fn run_restarting_all(seed: u64, times: usize) -> Result<Outcome, Failure> {
-    let mut storm = Storm::new(seed, Plant::Nothing)?;
-    storm.plan.troubles.clear();
+    let mut storm = Storm::new(&Scenario::calm(seed), Plant::Nothing)?;
+    let mut rng = Rng::new(seed, "outages");
     for _ in 0..times {
         storm.serve(100, HEAL_BOUND)?;
-        storm.kill_all();
+        storm.kill_all(&mut rng);
     }
     storm.heal(LEADER_BOUND, HEAL_BOUND)?;
     storm.rest(SPAN)

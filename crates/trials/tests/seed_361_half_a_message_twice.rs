@@ -1,5 +1,8 @@
 //! A log was left in the middle of a message that an earlier log had begun. The next one brought
 //! the middle again: the service gave the message up as one with a gap, and other members did not.
+//!
+//! The seeds that found it drew their faults from a shorter list; the case itself is held by the
+//! tests of `cluster::log_follower` and `cluster_service::log_reader`.
 
 use coracle_trials::cluster::{Plant, run};
 

@@ -12,6 +12,7 @@
 //! response publication. One deadline bounds connecting; later it runs only while sends fail.
 
 use client::{AddError, Counter, ErrorCode, ExclusivePublication, Handle, OfferError, Pending};
+use runtime::point::{Point, strikes};
 use wire::archive::CONTROL_PROTOCOL_VERSION;
 use wire::archive::response::{ArchiveErrorCode, Challenge, ControlResponseCode, Ping};
 use wire::bytes::SemanticVersion;
@@ -343,7 +344,7 @@ impl Session {
 
     fn serve(&mut self, with: &Surroundings<'_>) -> usize {
         let mut done = 0;
-        while done < SEND_LIMIT {
+        while done < SEND_LIMIT && !strikes(Point::AnswersLeft) {
             let Some(bytes) = self.outbox.front(with.completed) else { break };
             let sent = match &mut self.publication {
                 Some(publication) => send(publication, bytes),

@@ -2,6 +2,7 @@
 
 use client::{AddError, ErrorCode, ExclusivePublication, Handle, OfferError, Pending};
 use memory::counters::CounterReader;
+use runtime::point::{Point, strikes};
 use wire::counters::CounterId;
 use wire::frame::{SESSION_ID_OFFSET, STREAM_ID_OFFSET};
 use wire::position::StreamId;
@@ -303,7 +304,7 @@ impl Replay {
         store: &Store,
         end: i64,
     ) -> Result<usize, Refusal> {
-        if publication.available_window() <= 0 {
+        if publication.available_window() <= 0 || strikes(Point::ReplayLeft) {
             return Ok(0);
         }
         let next = match self.ready {

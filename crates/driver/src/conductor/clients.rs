@@ -9,11 +9,13 @@ use super::Conductor;
 use super::desk::Belongs;
 use crate::refusal::Refusal;
 use runtime::Now;
+use runtime::pulse::Pulse;
 
 /// A client as the driver knows it.
 pub(crate) struct ClientRecord {
     /// Written by the client: epoch milliseconds of its last sign of life.
     heartbeat: CounterReader,
+    pulse: Pulse,
     is_closed: bool,
 }
 
@@ -41,8 +43,8 @@ impl Conductor {
             value,
         )?;
         let counter_id = counter.id();
-        self.clients
-            .insert(client_id, ClientRecord { heartbeat: counter.reader(), is_closed: false });
+        let (heartbeat, pulse) = (counter.reader(), Pulse::new());
+        self.clients.insert(client_id, ClientRecord { heartbeat, pulse, is_closed: false });
         let correlation_id = CorrelationId(client_id);
         self.desk.send(&Event::CounterReady { correlation_id, counter_id });
         Ok(())
@@ -70,17 +72,16 @@ impl Conductor {
 
     /// Lets go of clients that have been silent for too long.
     pub(super) fn check_clients(&mut self, now: Now) {
-        let timeout_ms = self.config.timeouts.client_liveness.as_millis();
-        let is_dead = |client: &ClientRecord| {
-            self.desk.epoch_ms > client.heartbeat.get().saturating_add(timeout_ms)
-        };
-        let mut dead = self.clients.iter().filter(|(_, client)| is_dead(client));
-        // One after the other is enough: passes are short and deaths are rare.
-        let Some((&client_id, _)) = dead.next() else { return };
-        let has_more = dead.next().is_some();
-        self.bury(client_id, now);
-        if has_more {
-            self.check_clients(now);
+        let timeout = self.config.timeouts.client_liveness;
+        let mut dead = Vec::new();
+        for (&client_id, client) in &mut self.clients {
+            let value = client.heartbeat.get();
+            if client.pulse.age(value, now.mono) > timeout || value == 0 {
+                dead.push(client_id);
+            }
+        }
+        for client_id in dead {
+            self.bury(client_id, now);
         }
     }
 

@@ -6,6 +6,7 @@
 use memory::ring::ReadAction;
 use runtime::Now;
 use runtime::background::{Job, Outcome, Ticket};
+use runtime::point::{Point, strikes};
 use wire::control::{Command, ControlError, ErrorCode, Event, Request};
 use wire::counters::SystemCounter;
 
@@ -42,6 +43,9 @@ impl Conductor {
     /// Takes the next command, if none is under way. Returns how many were taken.
     pub(super) fn poll_commands(&mut self, now: Now) -> usize {
         if self.inbound.stage.is_some() || self.to_sender.is_full() || self.to_receiver.is_full() {
+            return 0;
+        }
+        if strikes(Point::CommandsLeft) {
             return 0;
         }
         let inbound = &mut self.inbound;

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use memory::loss_report::LossReport;
 use runtime::network::{Outgoing, Socket};
+use runtime::point::{Point, strikes};
 use runtime::{Nanos, Now};
 use wire::counters::SystemCounter;
 use wire::frame::{self, DataDatagram, Frame, RoundTrip, Setup, StatusMessage, flags};
@@ -203,6 +204,9 @@ impl ReceiveEndpoint {
                 events,
                 now,
             };
+            if strikes(Point::ReceiveLeft) {
+                continue;
+            }
             let received = transport.socket.receive(self.settings.batch, &mut |datagram| {
                 bytes += datagram.bytes.len();
                 inbound.on_datagram(&datagram.source, datagram.bytes);

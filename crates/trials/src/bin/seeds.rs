@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -37,6 +38,15 @@ enum Trial {
         /// Prints what happened before each failure.
         #[arg(long)]
         story: bool,
+        /// Makes the scenario of this seed as short as it can be and still fail, and prints it.
+        #[arg(long, value_name = "SEED")]
+        minimise: Option<u64>,
+        /// Prints the scenario of this seed.
+        #[arg(long, value_name = "SEED")]
+        show: Option<u64>,
+        /// Runs the scenario of a file instead of seeds.
+        #[arg(long, value_name = "FILE")]
+        scenario: Option<PathBuf>,
         /// Plants a bug, which the sweep must find: it then passes only if it does.
         #[arg(long, value_enum)]
         plant: Option<ClusterBug>,
@@ -92,19 +102,71 @@ fn main() -> ExitCode {
                 Ok((outcome.trace_hash, outcome.totals.rows()))
             })
         }
-        Trial::Cluster { sweep, story, plant } => {
+        Trial::Cluster { sweep, story, plant, minimise, show, scenario } => {
             let planted = plant.map_or(cluster::Plant::Nothing, |bug| match bug {
                 ClusterBug::VoteNotSaved => cluster::Plant::VoteNotSaved,
                 ClusterBug::CommitBeyondRecorded => cluster::Plant::CommitBeyondRecorded,
             });
+            if let Some(seed) = show {
+                print!("{}", cluster::Scenario::draw(seed));
+                return ExitCode::SUCCESS;
+            }
+            if let Some(path) = scenario {
+                return play(&path, planted, story);
+            }
+            if let Some(seed) = minimise {
+                return shorten(seed, planted);
+            }
             run(&sweep, "cluster", plant.is_some(), &cluster::LEAST, |seed| {
-                let outcome = cluster::run(seed, planted).map_err(|failure| {
-                    let story = if story { &failure.story[..] } else { &[] };
-                    let lines: String = story.iter().map(|line| format!("{line}\n")).collect();
-                    format!("{lines}{failure}")
-                })?;
-                Ok((outcome.trace_hash, outcome.totals.rows()))
+                let outcome = cluster::run(seed, planted);
+                let outcome = outcome.map_err(|failure| tell(&failure, story))?;
+                Ok((outcome.trace_hash, outcome.rows()))
             })
+        }
+    }
+}
+
+/// A failure, and what happened before if that is wanted.
+fn tell(failure: &cluster::Failure, story: bool) -> String {
+    let story = if story { &failure.story[..] } else { &[] };
+    let lines: String = story.iter().map(|line| format!("{line}\n")).collect();
+    format!("{lines}{failure}")
+}
+
+/// Runs the scenario of a file.
+fn play(path: &Path, plant: cluster::Plant, story: bool) -> ExitCode {
+    #[allow(clippy::disallowed_methods)] // What the person at the terminal asked for.
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    let parse = |text: String| text.parse::<cluster::Scenario>().map_err(|it| it.to_string());
+    let outcome = text.and_then(parse).and_then(|scenario| {
+        cluster::play(&scenario, plant).map_err(|failure| tell(&failure, story))
+    });
+    match outcome {
+        Ok(outcome) => {
+            println!("nothing found, trace {:016x}", outcome.trace_hash);
+            ExitCode::SUCCESS
+        }
+        Err(what) => {
+            println!("{what}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs of a seed after which its scenario is short enough.
+const RUNS: usize = 600;
+
+/// Prints what is left of a seed's scenario.
+fn shorten(seed: u64, plant: cluster::Plant) -> ExitCode {
+    match cluster::minimise(&cluster::Scenario::draw(seed), plant, RUNS) {
+        Some(minimal) => {
+            println!("# {} ({} runs)", minimal.what, minimal.runs);
+            print!("{}", minimal.scenario);
+            ExitCode::SUCCESS
+        }
+        None => {
+            println!("seed {seed} does not fail");
+            ExitCode::FAILURE
         }
     }
 }

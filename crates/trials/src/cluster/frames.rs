@@ -4,6 +4,7 @@
 //! stream that carried them, the bytes of padding and what follows a frame up to its alignment do
 //! not.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use archive::segment::{Layout, file_name};
@@ -17,6 +18,18 @@ use wire::frame::{
 };
 
 use super::node::{ARCHIVE_DIRECTORY, CLUSTER_DIRECTORY, SEGMENT_LENGTH, TERM_LENGTH};
+
+/// What a power cut leaves of an entry that was being appended.
+const EMPTY: Entry<'_> = Entry {
+    recording_id: 0,
+    leadership_term_id: 0,
+    term_base_log_position: 0,
+    log_position: 0,
+    timestamp: 0,
+    service_id: 0,
+    kind: EntryKind::Term,
+    is_valid: true,
+};
 
 /// Frames begin at multiples of this many bytes.
 pub(super) const ALIGNMENT: usize = 32;
@@ -49,6 +62,46 @@ impl Disk {
             }
         }
         self.recording
+    }
+
+    /// I-17: terms follow each other without a gap in one recording, and snapshots of one position
+    /// are there once for each service.
+    pub(super) fn check_records(&mut self) -> Result<(), String> {
+        let path = Path::new(CLUSTER_DIRECTORY).join("recording.log");
+        let Ok(file) = self.ports.files.open(&path) else { return Ok(()) };
+        let mut bytes = vec![0; file.length().map_or(0, |it| usize::try_from(it).unwrap_or(0))];
+        read_exact_at(&*file, &mut bytes, 0).map_err(|error| error.to_string())?;
+        let mut reader = Reader::new(&bytes);
+        let mut terms: Vec<Entry<'_>> = Vec::new();
+        let mut snapshots = BTreeSet::new();
+        while let Ok(entry) = Entry::read(&mut reader) {
+            let Some(entry) = entry.filter(|entry| entry.is_valid) else { continue };
+            if entry == EMPTY {
+                break;
+            }
+            match entry.kind {
+                EntryKind::Term => terms.push(entry),
+                EntryKind::Snapshot
+                    if !snapshots.insert((entry.log_position, entry.service_id)) =>
+                {
+                    return Err(format!("a snapshot is there twice: {entry:?}"));
+                }
+                _ => {}
+            }
+        }
+        // What was skipped is filled in behind what follows it.
+        terms.sort_by_key(|term| term.leadership_term_id);
+        for pair in terms.windows(2) {
+            let [one, two] = pair else { continue };
+            let fits = one.leadership_term_id < two.leadership_term_id
+                && one.term_base_log_position <= two.term_base_log_position
+                && (one.log_position == -1 || one.log_position == two.term_base_log_position)
+                && (two.recording_id < 0 || one.recording_id == two.recording_id);
+            if !fits {
+                return Err(format!("{two:?} follows {one:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// Whether a member that starts here has a log.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use archive::checksum::Checksum;
 use cluster::ConsensusModule;
 use cluster::authentication::AcceptAll;
 use cluster_service::Container;
@@ -131,6 +132,61 @@ pub(super) fn node(
     ])
 }
 
+/// What a second process takes hold of that a member has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Intrusion {
+    /// All of it.
+    Node,
+    /// The archive's directory, with a driver of its own.
+    Archive,
+    /// The cluster's directory, with driver and archive of its own.
+    Module,
+}
+
+/// Where an intruder has what is its own.
+const ELSEWHERE: [&str; 2] = ["/dev/shm/intruder", "/intruder"];
+
+impl Intrusion {
+    pub(super) const ALL: [Self; 3] = [Self::Node, Self::Archive, Self::Module];
+
+    /// Why the second process was not let in; `None` when it was.
+    pub(super) fn refusal(
+        self,
+        plan: &Plan,
+        member: usize,
+        ports: &Ports,
+        now: Now,
+    ) -> Option<String> {
+        let [driver_directory, archive_directory] = ELSEWHERE;
+        let mut driver_config = driver_config();
+        let mut client_config = client_config();
+        let mut archive_config = archive_config(plan, member);
+        if self != Self::Node {
+            driver_config.directory.path = PathBuf::from(driver_directory);
+            client_config.directory = PathBuf::from(driver_directory);
+        }
+        if self == Self::Module {
+            archive_config.storage.directory = PathBuf::from(archive_directory);
+        }
+        let driver = match driver::launch(driver_config, ports, now) {
+            Ok(driver) => driver,
+            Err(error) => return Some(error.to_string()),
+        };
+        let allow = Box::new(archive::AllowAll);
+        let archive = archive::launch(archive_config, client_config.clone(), allow, ports, now);
+        let archive = match archive {
+            Ok(archive) => archive,
+            Err(error) => return Some(error.to_string()),
+        };
+        let config = module_config(plan, member);
+        let answers = archive_client::Config::default();
+        let module =
+            cluster::launch(config, client_config, answers, Box::new(AcceptAll), ports, now);
+        drop((driver, archive));
+        module.err().map(|error| error.to_string())
+    }
+}
+
 /// The same, stepped in one order as by one thread.
 pub(super) fn one_thread(agents: Vec<Box<dyn Agent>>) -> Vec<Box<dyn Agent>> {
     vec![Box::new(Together::new("node", agents))]
@@ -168,6 +224,10 @@ fn archive_config(plan: &Plan, member: usize) -> archive::Config {
     config.storage.low_storage_space_threshold = 1 << 20;
     config.storage.file_sync_level = plan.sync;
     config.storage.catalog_file_sync_level = plan.sync;
+    if plan.checksums {
+        config.storage.record_checksum = Some(Checksum::Crc32c);
+        config.storage.replay_checksum = Some(Checksum::Crc32c);
+    }
     config.control.channel = format!("aeron:udp?endpoint={}", plan.endpoint(member, 4));
     let address = Plan::address(member);
     config.control.replication_channel = format!("aeron:udp?endpoint={address}:0");

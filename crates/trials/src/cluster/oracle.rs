@@ -81,9 +81,11 @@ pub(super) struct Oracle {
     applied: Vec<Applied>,
     clients: BTreeMap<i64, Client>,
     timers: BTreeSet<i64>,
+    sessions: BTreeSet<i64>,
     service_messages: i64,
     /// State hash by the position of a snapshot.
     snapshots: BTreeMap<i64, u64>,
+    pub(super) snapshots_written: u64,
     pub(super) members: Vec<Progress>,
     /// The furthest that any member has committed.
     pub(super) committed: i64,
@@ -107,8 +109,10 @@ impl Oracle {
             applied: Vec::new(),
             clients: BTreeMap::new(),
             timers: BTreeSet::new(),
+            sessions: BTreeSet::new(),
             service_messages: 0,
             snapshots: BTreeMap::new(),
+            snapshots_written: 0,
             members: vec![Progress::default(); members],
             committed: 0,
             phase: Phase::Storm,
@@ -217,16 +221,23 @@ impl Oracle {
             Event::Message { client, number } => self.executed(client, number, content),
             Event::Timer { id, .. } => {
                 self.totals.timers += 1;
-                (!self.timers.insert(id)).then(|| format!("timer {id} fired twice"))
+                (!self.timers.insert(id)).then(|| format!("I-10: timer {id} fired twice"))
             }
             Event::Service { number } => {
                 self.totals.service_messages += 1;
                 self.service_messages += 1;
                 let expected = self.service_messages;
-                let what = || format!("service message {number} came in the place of {expected}");
+                let what = || format!("I-10: service message {number} in the place of {expected}");
                 (number != expected).then(what)
             }
-            Event::Opened { .. } | Event::Closed { .. } => None,
+            Event::Opened { session } => {
+                let is_new = self.sessions.insert(session);
+                (!is_new).then(|| format!("I-18: session {session} opened twice"))
+            }
+            Event::Closed { session } => {
+                let was_open = self.sessions.remove(&session);
+                (!was_open).then(|| format!("I-18: session {session} closed without being open"))
+            }
         };
         self.violations.extend(refused);
         self.mix(applied.hash);
@@ -242,14 +253,15 @@ impl Oracle {
         fill(self.seed, id, number, &mut self.scratch);
         let client = self.clients.entry(id).or_default();
         if number > client.submitted {
-            return Some(format!("message {number} of client {id} was never submitted"));
+            return Some(format!("I-10: message {number} of client {id} was never submitted"));
         }
         client.executed += 1;
         if number != client.executed {
             let expected = client.executed;
-            return Some(format!("client {id}: message {number} in the place of {expected}"));
+            return Some(format!("I-10: client {id}: message {number} in place of {expected}"));
         }
-        (self.scratch != content).then(|| format!("message {number} of client {id} is damaged"))
+        (self.scratch != content)
+            .then(|| format!("I-14: message {number} of client {id} is damaged"))
     }
 
     /// A client hands over its next message, of which it is told the number beforehand.
@@ -290,6 +302,7 @@ impl Oracle {
 
     /// A member has written a snapshot of its service.
     pub(super) fn snapshot(&mut self, member: usize, position: i64, hash: u64) {
+        self.snapshots_written += 1;
         let known = *self.snapshots.entry(position).or_insert(hash);
         if known != hash {
             self.fail(format!(
@@ -302,12 +315,20 @@ impl Oracle {
     pub(super) fn unanswered(&self) -> u64 {
         let living = self.clients.values().filter(|client| !client.is_gone);
         living
-            .map(|client| client.submitted.cast_unsigned() - client.acknowledged.len() as u64)
+            .map(|client| {
+                let answered = client.acknowledged.len() as u64;
+                client.submitted.cast_unsigned().saturating_sub(answered)
+            })
             .sum()
     }
 
-    /// I-9, at the end: what was acknowledged was executed.
-    pub(super) fn check_acknowledged(&mut self) {
+    /// At the end: what was acknowledged was executed (I-9), and the cluster knows of no session
+    /// but those of the clients that there are (I-18).
+    pub(super) fn check_end(&mut self, clients: usize) {
+        if self.sessions.len() > clients {
+            let sessions = self.sessions.len();
+            self.fail(format!("I-18: {sessions} sessions of {clients} clients"));
+        }
         let lost: Vec<String> = self
             .clients
             .iter()

@@ -3,45 +3,130 @@
 use std::net::IpAddr;
 
 use archive::config::SyncLevel;
+use runtime::point::Point;
 use runtime::random::Rng;
 
-/// A kind of trouble.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
-    Links,
-    Cut,
-    Partition,
-    Kill,
-    KillVoter,
-    Stop,
-    Outage,
-    PowerCut,
-    Pause,
-    FullDisk,
-    FailedSync,
-    Clock,
-    KillClient,
+/// Makes an enumeration with names and a list of all.
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($(#[$each:meta])* $variant:ident: $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $name {
+            $($(#[$each])* $variant,)*
+        }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// How it is written in a scenario.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+
+            /// The one with this name.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|it| it.name() == name)
+            }
+        }
+    };
 }
 
-const TROUBLES: [Trouble; 13] = [
-    Trouble::Links,
-    Trouble::Cut,
-    Trouble::Partition,
-    Trouble::Kill,
-    Trouble::KillVoter,
-    Trouble::Stop,
-    Trouble::Outage,
-    Trouble::PowerCut,
-    Trouble::Pause,
-    Trouble::FullDisk,
-    Trouble::FailedSync,
-    Trouble::Clock,
-    Trouble::KillClient,
-];
+named! {
+    /// A kind of trouble.
+    Trouble {
+        /// What was cut, clogged or narrowed is as before.
+        Mend: "mend",
+        /// Loss, bursts, duplicates, reordering and delay, on all links alike.
+        Links: "links",
+        /// Copies of datagrams that come again up to a minute later.
+        Late: "late",
+        /// Datagrams without their ends.
+        Truncate: "truncate",
+        /// A way that swallows what is long.
+        Mtu: "mtu",
+        /// Datagrams with flipped bits that no checksum finds. Only where nothing but survival is
+        /// asked for.
+        Corrupt: "corrupt",
+        /// One way from one host to another is cut.
+        Cut: "cut",
+        /// Some members are apart from all others.
+        Partition: "partition",
+        /// Each member reaches only its two neighbours in a row.
+        Chain: "chain",
+        /// Each member reaches only its two neighbours in a circle.
+        Ring: "ring",
+        /// Two halves that have one member in common.
+        Bridge: "bridge",
+        /// A way keeps everything for a while.
+        Clog: "clog",
+        /// The ways of a member are clogged one by one and open in another order.
+        Swizzle: "swizzle",
+        /// A way comes and goes.
+        Flap: "flap",
+        /// A member is killed.
+        Kill: "kill",
+        /// A member ends in order.
+        Stop: "stop",
+        /// All members are gone at once.
+        Outage: "outage",
+        /// The power of a member is cut.
+        PowerCut: "power-cut",
+        /// A member is not stepped for a while.
+        Pause: "pause",
+        /// A member's host freezes, clocks and all.
+        Freeze: "freeze",
+        /// One part of a member is not stepped: driver, archive, module or service.
+        Starve: "starve",
+        /// A member's disk has no room.
+        FullDisk: "full-disk",
+        /// Syncs fail.
+        FailedSync: "failed-sync",
+        /// Writes fail.
+        FailedWrite: "failed-write",
+        /// Reads fail.
+        FailedRead: "failed-read",
+        /// Writes take half of what they are given.
+        ShortWrite: "short-write",
+        /// Each operation takes long.
+        SlowDisk: "slow-disk",
+        /// No operation is answered for a while.
+        StalledDisk: "stalled-disk",
+        /// Syncs do nothing, and then the power is cut.
+        LyingDisk: "lying-disk",
+        /// A bit is flipped at rest.
+        Rot: "rot",
+        /// Reads bring flipped bits.
+        RotRead: "rot-read",
+        /// Writes land elsewhere.
+        Misdirect: "misdirect",
+        /// A member loses everything that it had.
+        Wipe: "wipe",
+        /// A member's files are copied; the next time they come back.
+        Restore: "restore",
+        /// A second process is started where one runs.
+        Twice: "twice",
+        /// A wall clock is set.
+        Clock: "clock",
+        /// The clocks of a member run fast or slow.
+        Drift: "drift",
+        /// A client is killed.
+        KillClient: "kill-client",
+    }
+}
+
+/// Whether a member finds rot in all that it keeps and gets what is lost from others. While it does
+/// not, rot strikes in scenarios only, and no seed draws it.
+const HEALS_ROT: bool = false;
 
 /// What one run is.
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
+#[derive(Clone, Debug, PartialEq)]
+#[allow(unreachable_pub)] // A part of what is public.
+pub struct Plan {
     /// How many members.
     pub(super) members: usize,
     /// How many hosts with clients.
@@ -52,22 +137,38 @@ pub(super) struct Plan {
     pub(super) rate: u64,
     /// How durable archives are.
     pub(super) sync: SyncLevel,
-    /// What strikes in this run.
-    pub(super) troubles: Vec<Trouble>,
-    /// Mean time between two strikes in milliseconds.
-    pub(super) pause: u64,
-    /// Mean time between two snapshots in milliseconds.
+    /// Whether recorded frames have checksums.
+    pub(super) checksums: bool,
+    /// Whether power cuts tear blocks into sectors.
+    pub(super) tears: bool,
+    /// Whether members are killed when they have voted.
+    pub(super) voters: bool,
+    /// Mean time between two snapshots in milliseconds; 0: there are none.
     pub(super) snapshot_pause: u64,
+    /// Points that strike in the code, and how often in a thousand times.
+    pub(super) points: Vec<(Point, u64)>,
+    /// Whether bits flip on the network that nothing finds: then all that is asked of anybody is
+    /// to survive.
+    pub(super) is_hostile: bool,
+}
+
+/// Whether seeds draw a trouble.
+pub(super) fn is_drawn(trouble: Trouble) -> bool {
+    HEALS_ROT || !matches!(trouble, Trouble::Rot | Trouble::RotRead | Trouble::Misdirect)
 }
 
 impl Plan {
     pub(super) fn draw(rng: &mut Rng) -> Self {
         let members = if rng.chance(0.7) { 3 } else { 5 };
         let sync = [SyncLevel::None, SyncLevel::Data, SyncLevel::All][index(rng, 3)];
-        let mut troubles: Vec<_> = TROUBLES.into_iter().filter(|_| rng.chance(0.6)).collect();
-        if sync == SyncLevel::None {
-            // Without syncs an archive loses what it has told others that it has.
-            troubles.retain(|&trouble| trouble != Trouble::PowerCut);
+        let checksums = rng.chance(0.5);
+        let has_points = rng.chance(0.5);
+        let mut points = Vec::new();
+        for point in Point::ALL {
+            let chance = 1 + rng.below(60);
+            if has_points && rng.chance(0.5) {
+                points.push((point, chance));
+            }
         }
         Self {
             members,
@@ -75,10 +176,29 @@ impl Plan {
             clients: 1 + index(rng, 2),
             rate: 8 + rng.below(24),
             sync,
-            troubles,
-            pause: 300 + rng.below(3_000),
+            checksums,
+            tears: checksums && rng.chance(0.7),
+            voters: rng.chance(0.6),
             snapshot_pause: 2_000 + rng.below(12_000),
+            points,
+            is_hostile: rng.chance(0.08),
         }
+    }
+
+    /// What strikes in a run: each kind or not.
+    pub(super) fn draw_troubles(&self, rng: &mut Rng) -> Vec<Trouble> {
+        let drawn = Trouble::ALL.iter().copied().filter(|_| rng.chance(0.5));
+        let mut troubles: Vec<_> = drawn.filter(|it| *it != Trouble::Mend).collect();
+        troubles.retain(|trouble| match trouble {
+            // Without syncs an archive loses what it has told others that it has.
+            Trouble::PowerCut => self.sync != SyncLevel::None,
+            Trouble::Corrupt => false,
+            trouble => is_drawn(*trouble),
+        });
+        if self.is_hostile {
+            troubles.push(Trouble::Corrupt);
+        }
+        troubles
     }
 
     /// The address of a host, members first.

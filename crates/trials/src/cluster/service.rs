@@ -71,7 +71,8 @@ impl State {
     }
 
     fn pending(&self) -> usize {
-        self.timers.len() + usize::try_from(self.offered - self.come).unwrap_or(usize::MAX)
+        let under_way = usize::try_from(self.offered - self.come).unwrap_or(usize::MAX);
+        self.timers.len().saturating_add(under_way)
     }
 }
 

@@ -1,18 +1,20 @@
-//! The world of one run: members and clients, their lives and ends.
+//! The world of one run: what is looked at in it, and how it ends.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use consensus::{Rules, Toggle};
 use runtime::Nanos;
+use runtime::point;
 use runtime::random::Rng;
-use sim::{HostId, ProcessId, Verdict, World};
+use sim::{HostId, LinkFaults, Verdict, World};
 use wire::counters::CounterTypeId;
 
-use super::node::{self, DRIVER_DIRECTORY, View, driver_config};
+use super::leaks::Base;
+use super::lives::{Caller, Member};
+use super::node::{DRIVER_DIRECTORY, View, driver_config};
 use super::oracle::{Oracle, Phase};
-use super::party::Party;
-use super::plan::Plan;
+use super::plan::{Plan, Trouble};
+use super::scenario::Scenario;
 use super::totals::Totals;
 use super::votes::Votes;
 use super::watch::Watch;
@@ -21,115 +23,91 @@ use crate::{counters, lock};
 
 /// Answers to messages that were submitted since healing, without which it has not healed.
 const FRESH: u64 = 100;
-/// Longest time that a member may go on after syncs failed.
-const END_BOUND: Nanos = Nanos::from_secs(1);
-/// From how many failed syncs on it must not go on: one may be of a file that nobody needs yet.
-const FAILURES: u64 = 3;
-/// How long a snapshot may take after it was asked for.
-const SNAPSHOT_SPAN: Nanos = Nanos::from_secs(3);
+/// How long sessions of clients that are gone may stay: the time-out and what the cluster needs to
+/// see it.
+const SESSION_SPAN: Nanos = Nanos::from_secs(7);
+/// How long after its clients a driver has let go of what was theirs.
+const RELEASE_SPAN: Nanos = Nanos::from_secs(15);
 /// The counter by which a member is asked for a snapshot.
 const CONTROL_TOGGLE: CounterTypeId = CounterTypeId(202);
 
-/// What ails a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ailment {
-    Full,
-    FailingSync,
-}
-
-/// A member: its host outlives it.
-pub(super) struct Member {
-    pub(super) host: HostId,
-    pub(super) id: Option<ProcessId>,
-    /// When it starts again.
-    pub(super) again: Nanos,
-    pub(super) paused_until: Nanos,
-    /// Looks at its disk from outside.
-    watcher: ProcessId,
-    /// What ails its disk, until when.
-    pub(super) ailment: Option<(Ailment, Nanos)>,
-    /// What has ailed its disk in the present life.
-    pub(super) ailed: Option<Ailment>,
-    /// How many operations its disk had refused before.
-    pub(super) failed_before: u64,
-    /// How many elections it had entered before.
-    pub(super) elections_before: u64,
-    /// When a failed sync was first seen.
-    failed_at: Option<Nanos>,
-}
-
-/// A client process.
-pub(super) struct Caller {
-    pub(super) id: Option<ProcessId>,
-    pub(super) again: Nanos,
-    host: usize,
-    pub(super) name: Arc<Mutex<Option<i64>>>,
-}
-
 /// The world of one run.
 pub(super) struct Storm {
-    seed: u64,
-    rules: Rules,
+    pub(super) rules: Rules,
     pub(super) world: World,
+    pub(super) scenario: Scenario,
     pub(super) plan: Plan,
     pub(super) watch: Watch,
     pub(super) oracle: Arc<Mutex<Oracle>>,
     pub(super) votes: Arc<Mutex<Votes>>,
     pub(super) members: Vec<Member>,
     pub(super) callers: Vec<Caller>,
-    caller_hosts: Vec<HostId>,
+    pub(super) caller_hosts: Vec<HostId>,
+    /// What the drivers of clients hold when there are no clients.
+    bases: Vec<Base>,
     next_snapshot: Nanos,
-    last_snapshot: Nanos,
-    pub(super) rng: Rng,
+    pub(super) last_snapshot: Nanos,
+    /// How links are when nobody is singled out.
+    pub(super) links: LinkFaults,
+    /// How often each trouble struck, in their order.
+    pub(super) struck: Vec<u64>,
+    /// When snapshots are taken.
+    snapshots: Rng,
+    /// Which voters are killed.
+    pub(super) voters: Rng,
+    /// Longest time until a leader since healing.
+    pub(super) leaderless: Nanos,
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        let _ = point::disarm();
+    }
 }
 
 impl Storm {
-    pub(super) fn new(seed: u64, plant: Plant) -> Result<Self, Failure> {
+    pub(super) fn new(scenario: &Scenario, plant: Plant) -> Result<Self, Failure> {
+        let (seed, plan) = (scenario.seed, scenario.plan.clone());
         let mut world = World::new(seed);
-        let plan = Plan::draw(&mut world.rng("plan"));
-        let mut rng = world.rng("storm");
+        let mut rng = world.rng("begin");
         let hosts: Vec<_> = (0..plan.members + plan.client_hosts)
             .map(|host| world.add_host(&format!("host{host}"), &[Plan::address(host)]))
             .collect();
         let caller_hosts = hosts[plan.members..].to_vec();
-        let members: Vec<_> = hosts[..plan.members]
-            .iter()
-            .map(|&host| Member {
-                host,
-                id: None,
-                again: Nanos::from_millis(rng.below(800).cast_signed()),
-                paused_until: Nanos(0),
-                watcher: world.spawn(host, |_| Vec::new()),
-                ailment: None,
-                ailed: None,
-                failed_before: 0,
-                elections_before: 0,
-                failed_at: None,
-            })
-            .collect();
-        let callers = (0..plan.client_hosts * plan.clients).map(|caller| Caller {
-            id: None,
-            again: Nanos(0),
-            host: caller % plan.client_hosts,
-            name: Arc::default(),
-        });
+        let mut begin = |host| {
+            world.disk_faults(host).tear(plan.tears);
+            let again = Nanos::from_millis(rng.below(800).cast_signed());
+            Member::new(host, world.observer(host), again)
+        };
+        let members: Vec<_> = hosts[..plan.members].iter().map(|&host| begin(host)).collect();
+        let callers = (0..plan.client_hosts * plan.clients)
+            .map(|caller| Caller::new(caller % plan.client_hosts));
         let oracle = Arc::new(Mutex::new(Oracle::new(seed, plan.members)));
         let votes = Arc::new(Mutex::new(Votes::default()));
         let disks = members.iter().map(|member| world.ports(member.watcher)).collect();
+        let chance = |chance: u64| chance as f64 / 1_000.0;
+        point::arm(seed, |point| {
+            plan.points.iter().find(|(it, _)| *it == point).map_or(0.0, |(_, it)| chance(*it))
+        });
         let mut storm = Self {
-            seed,
             rules: plant.rules(Rules::default()),
             watch: Watch::new(Arc::clone(&oracle), Arc::clone(&votes), plan.quorum(), disks),
             callers: callers.collect(),
+            scenario: scenario.clone(),
+            snapshots: world.rng("snapshots"),
+            voters: world.rng("voters"),
             world,
             plan,
             oracle,
             votes,
             members,
             caller_hosts,
+            bases: Vec::new(),
             next_snapshot: Nanos::from_secs(1),
             last_snapshot: Nanos(0),
-            rng,
+            links: LinkFaults::default(),
+            struck: vec![0; Trouble::ALL.len()],
+            leaderless: Nanos(0),
         };
         storm.observe_votes();
         storm.start_drivers()?;
@@ -137,20 +115,28 @@ impl Storm {
     }
 
     /// Lets faults strike.
-    pub(super) fn rage(&mut self, span: Nanos) -> Result<(), Failure> {
-        let mut next_strike = Nanos::from_secs(2);
+    pub(super) fn rage(&mut self) -> Result<(), Failure> {
+        let span = self.scenario.span();
+        let mut slices = self.world.rng("slices");
+        let strikes = self.scenario.strikes.clone();
+        let mut strikes = strikes.into_iter().peekable();
         while self.world.elapsed() < span {
-            let slice = Nanos::from_millis(5 + self.rng.below(60).cast_signed());
+            let slice = Nanos::from_millis(5 + slices.below(60).cast_signed());
             self.run(slice)?;
             self.strike_voters();
-            if self.world.elapsed() >= next_strike {
-                self.strike();
-                let pause = 20 + self.rng.below(2 * self.plan.pause);
-                next_strike = self.world.elapsed() + Nanos::from_millis(pause.cast_signed());
+            let is_due = |at: u64| Nanos::from_millis(at.cast_signed()) <= self.world.elapsed();
+            if let Some(strike) = strikes.next_if(|strike| is_due(strike.at)) {
+                self.strike(strike)?;
             }
             self.snapshot_when_due();
         }
         Ok(())
+    }
+
+    /// The links between hosts are as they are to be when nobody is singled out.
+    pub(super) fn mend(&mut self) {
+        self.world.mend();
+        self.world.set_links(self.links);
     }
 
     /// Waits until `count` more messages are answered.
@@ -167,17 +153,12 @@ impl Storm {
         Ok(())
     }
 
-    /// Kills all members at once; each is back after a while of its own.
-    pub(super) fn kill_all(&mut self) {
-        lock(&self.oracle).totals.outages += 1;
-        (0..self.members.len()).for_each(|member| self.end_member(member, 1_500, World::kill));
-    }
-
     /// Ends all faults, then waits until all is answered and equal.
     pub(super) fn heal(&mut self, leader: Nanos, bound: Nanos) -> Result<(), Failure> {
         self.tell("faults end");
         self.world.heal();
         self.observe_votes();
+        self.set_clocks();
         for member in 0..self.members.len() {
             self.cure(member);
             self.members[member].again = Nanos(0);
@@ -185,7 +166,12 @@ impl Storm {
         self.callers.iter_mut().for_each(|caller| caller.again = Nanos(0));
         lock(&self.oracle).phase = Phase::Calm;
         let began = self.world.elapsed();
+        let mut led = None;
         loop {
+            if led.is_none() && self.watch.leader().is_some() {
+                led = Some(self.world.elapsed() - began);
+                self.leaderless = self.world.elapsed() - began;
+            }
             if lock(&self.oracle).fresh >= FRESH {
                 lock(&self.oracle).phase = Phase::Quiet;
             }
@@ -194,8 +180,12 @@ impl Storm {
             if reasons.is_empty() {
                 return Ok(());
             }
-            let is_late = waited >= leader && self.watch.leader().is_none();
-            if is_late || waited >= bound {
+            let is_late = waited >= leader && led.is_none();
+            let is_over = waited >= bound;
+            if self.plan.is_hostile && is_over {
+                return Ok(());
+            }
+            if (is_late && !self.plan.is_hostile) || is_over {
                 let what = format!("I-20: {} ms after healing: {}", waited.as_millis(), reasons);
                 return Err(self.failure(what));
             }
@@ -207,34 +197,69 @@ impl Storm {
     /// Goes on in peace to the end of the run, then compares all that is left.
     pub(super) fn rest(mut self, span: Nanos) -> Result<Outcome, Failure> {
         let terms = self.watch.terms();
-        while self.world.elapsed() < span {
+        let span = span.max(self.world.elapsed() + SESSION_SPAN);
+        while self.world.elapsed() < span && !self.plan.is_hostile {
             self.run(Nanos::from_millis(200))?;
         }
-        if self.watch.terms() != terms {
-            return Err(self.failure("I-21: an election after all was well".to_string()));
-        }
-        self.watch.check_all();
-        lock(&self.oracle).check_acknowledged();
-        self.check()?;
-        let reasons = self.unhealed();
-        if !reasons.is_empty() {
-            return Err(self.failure(format!("I-20: at the end: {reasons}")));
+        if !self.plan.is_hostile {
+            if self.watch.terms() != terms {
+                return Err(self.failure("I-21: an election after all was well".to_string()));
+            }
+            self.watch.check_all();
+            let clients = self.callers.len();
+            lock(&self.oracle).check_end(clients);
+            self.check()?;
+            let reasons = self.unhealed();
+            if !reasons.is_empty() {
+                return Err(self.failure(format!("I-20: at the end: {reasons}")));
+            }
         }
         (0..self.members.len()).for_each(|member| self.watch.end(member));
+        let invalid = self.close()?;
         let oracle = lock(&self.oracle);
         let network = self.world.network_totals();
         let mut totals = oracle.totals;
         totals += Totals {
             votes: lock(&self.votes).count,
+            invalid,
             datagrams: network.sent,
             lost: network.lost,
             burst_lost: network.burst_lost,
             duplicated: network.duplicated,
             reordered: network.reordered,
+            late: network.late,
+            truncated: network.truncated,
+            corrupted: network.corrupted,
+            oversized: network.oversized,
+            clogged: network.clogged,
+            flapped: network.flapped,
             cut: network.cut,
             ..Totals::default()
         };
-        Ok(Outcome { totals, trace_hash: self.world.trace_hash() ^ oracle.hash() })
+        let trace_hash = self.world.trace_hash() ^ oracle.hash();
+        let (struck, leaderless) = (self.struck.clone(), self.leaderless);
+        Ok(Outcome { totals, struck, points: point::disarm(), leaderless, trace_hash })
+    }
+
+    /// I-24: all clients end in order, and their drivers hold what they held before there were any.
+    /// Returns how many datagrams those drivers found to be invalid.
+    fn close(&mut self) -> Result<u64, Failure> {
+        let members = self.members.iter_mut().filter_map(|member| member.id.take());
+        let callers = self.callers.iter_mut().filter_map(|caller| caller.id.take());
+        for id in callers.chain(members).collect::<Vec<_>>() {
+            self.world.stop(id);
+        }
+        self.world.run_for(RELEASE_SPAN);
+        let mut invalid = 0;
+        for (index, &host) in self.caller_hosts.iter().enumerate() {
+            let observer = self.world.observer(host);
+            let left = Base::of(&self.world.ports(observer));
+            if let Some(what) = self.bases[index].exceeded_by(&left) {
+                return Err(self.failure(format!("I-24: the driver of host {index} keeps {what}")));
+            }
+            invalid += left.invalid;
+        }
+        Ok(invalid)
     }
 
     /// What still differs from a cluster in good health, as text; empty when nothing does.
@@ -273,10 +298,14 @@ impl Storm {
 
     pub(super) fn failure(&self, what: String) -> Failure {
         let story = lock(&self.oracle).story.iter().cloned().collect();
-        Failure { seed: self.seed, at: self.world.elapsed(), what, story }
+        let seed = self.scenario.seed;
+        Failure { seed, at: self.world.elapsed(), what, story }
     }
 
     fn check(&self) -> Result<(), Failure> {
+        if self.plan.is_hostile {
+            return Ok(());
+        }
         let violation = lock(&self.oracle).violations.first().cloned();
         violation.map_or(Ok(()), |what| Err(self.failure(what)))
     }
@@ -287,10 +316,11 @@ impl Storm {
     }
 
     /// Starts who is due, then lets time pass and looks after each step.
-    fn run(&mut self, span: Nanos) -> Result<(), Failure> {
+    pub(super) fn run(&mut self, span: Nanos) -> Result<(), Failure> {
         self.start_due()?;
         let Self { world, watch, .. } = self;
-        let _ = world.run_until(|world| !watch.look(world.elapsed()), span);
+        let is_hostile = self.plan.is_hostile;
+        let _ = world.run_until(|world| !watch.look(world.elapsed()) && !is_hostile, span);
         self.watch.look(self.world.elapsed());
         self.check()?;
         self.bury_ended()
@@ -318,143 +348,23 @@ impl Storm {
             if let Some(what) = refusal {
                 return Err(self.failure(format!("driver of clients: {what}")));
             }
+            let observer = self.world.observer(host);
+            self.bases.push(Base::of(&self.world.ports(observer)));
         }
         Ok(())
     }
 
-    fn start_due(&mut self) -> Result<(), Failure> {
-        let now = self.world.elapsed();
-        for member in 0..self.members.len() {
-            if self.members[member].id.is_none() && self.members[member].again <= now {
-                self.start_member(member)?;
-            }
-        }
-        for caller in &mut self.callers {
-            if caller.id.is_none() && caller.again <= now {
-                let host = self.plan.members + caller.host;
-                let (plan, shared) = (&self.plan, (self.oracle.clone(), caller.name.clone()));
-                let id = self.world.spawn(self.caller_hosts[caller.host], |ports| {
-                    vec![Box::new(Party::new(plan, host, shared, ports))]
-                });
-                caller.id = Some(id);
-            }
-        }
-        Ok(())
-    }
-
-    fn start_member(&mut self, member: usize) -> Result<(), Failure> {
-        self.cure(member);
-        let host = self.members[member].host;
-        let now = self.world.now(host);
-        let shared = (self.watch.begin(member), Arc::clone(&self.oracle));
-        let is_one_thread = self.rng.chance(0.5);
-        let (plan, rules) = (&self.plan, self.rules);
-        let mut refusal = None;
-        let id = self.world.spawn(host, |ports| {
-            match node::node(plan, member, rules, shared, ports, now) {
-                Ok(agents) if is_one_thread => node::one_thread(agents),
-                Ok(agents) => agents,
-                Err(error) => {
-                    refusal = Some(error);
-                    Vec::new()
-                }
-            }
-        });
-        if let Some(what) = refusal {
-            return Err(self.failure(format!("member {member} does not start: {what}")));
-        }
-        self.tell(format_args!("member {member} starts as {id:?}"));
-        let failed_before = self.world.disk_faults(host).failed();
-        let state = &mut self.members[member];
-        *state = Member { id: Some(id), ailed: None, failed_at: None, failed_before, ..*state };
-        Ok(())
-    }
-
-    /// The disk of a member works again.
-    pub(super) fn cure(&mut self, member: usize) {
-        let faults = self.world.disk_faults(self.members[member].host);
-        faults.set_space(1 << 40);
-        faults.fail_syncs(0);
-        self.members[member].ailment = None;
-    }
-
-    /// A member's process ends, and begins anew after a while.
-    pub(super) fn end_member(
-        &mut self,
-        member: usize,
-        longest: u64,
-        end: fn(&mut World, ProcessId),
-    ) {
-        let Some(id) = self.members[member].id.take() else { return };
-        self.watch.end(member);
-        end(&mut self.world, id);
-        let span = Nanos::from_millis(self.rng.below(longest + 1).cast_signed());
-        self.members[member].again = self.world.elapsed() + span;
-        self.tell(format_args!("member {member} ends for {} ms", span.as_millis()));
-    }
-
-    /// The power of a member's host is cut, and is back after a while.
-    pub(super) fn cut_power(&mut self, member: usize, longest: u64) {
-        self.end_member(member, longest, |_, _| {});
-        let host = self.members[member].host;
-        self.world.power_cut(host);
-        let watcher = self.world.spawn(host, |_| Vec::new());
-        let ports = self.world.ports(watcher);
-        // Shared memory is no disk. Nothing was there if it cannot be removed.
-        let _ = ports.files.remove_tree(Path::new(DRIVER_DIRECTORY));
-        self.watch.set_disk(member, ports);
-        self.members[member].watcher = watcher;
-    }
-
-    /// Members may end by themselves only because of their disks, and must when a sync failed.
-    fn bury_ended(&mut self) -> Result<(), Failure> {
-        let now = self.world.elapsed();
-        for member in 0..self.members.len() {
-            let Member { host, id: Some(id), ailed, .. } = self.members[member] else { continue };
-            if let Some((name, halt)) = self.world.halts(id).first() {
-                self.tell(format_args!("member {member}: {name}: {halt}"));
-                let Some(ailment) = ailed else {
-                    return Err(self.failure(format!("member {member}: {name}: {halt}")));
-                };
-                match ailment {
-                    Ailment::Full => lock(&self.oracle).totals.full_disk_ends += 1,
-                    Ailment::FailingSync => lock(&self.oracle).totals.failed_sync_ends += 1,
-                }
-                self.end_member(member, 2_000, World::kill);
-                continue;
-            }
-            let state = &mut self.members[member];
-            let failed = self.world.disk_faults(host).failed() - state.failed_before;
-            if ailed == Some(Ailment::FailingSync) && failed >= FAILURES {
-                let elections = self.watch.views()[member].counters.elections;
-                let at = *state.failed_at.get_or_insert(now);
-                // What is copied from others is copied again, a snapshot is given up.
-                let is_else =
-                    elections != state.elections_before || at < self.last_snapshot + SNAPSHOT_SPAN;
-                if now > at.max(state.paused_until) + END_BOUND && !is_else {
-                    let what =
-                        format!("I-11: member {member} goes on though {failed} syncs failed");
-                    return Err(self.failure(what));
-                }
-            }
-            if state.ailment.is_some_and(|(_, until)| until <= now) {
-                self.cure(member);
-            }
-        }
-        for caller in &self.callers {
-            if let Some((name, halt)) = caller.id.and_then(|id| self.world.halts(id).pop()) {
-                return Err(self.failure(format!("client: {name}: {halt}")));
-            }
-        }
-        Ok(())
-    }
-
-    fn snapshot_when_due(&mut self) {
-        if self.world.elapsed() < self.next_snapshot {
+    pub(super) fn snapshot_when_due(&mut self) {
+        if self.world.elapsed() < self.next_snapshot || self.plan.snapshot_pause == 0 {
             return;
         }
-        let pause = 100 + self.rng.below(2 * self.plan.snapshot_pause);
+        let pause = 100 + self.snapshots.below(2 * self.plan.snapshot_pause);
         self.next_snapshot = self.world.elapsed() + Nanos::from_millis(pause.cast_signed());
+        self.ask_for_snapshot();
+    }
+
+    /// The leader is asked for a snapshot as an operator asks.
+    pub(super) fn ask_for_snapshot(&mut self) {
         let Some(leader) = self.watch.leader() else { return };
         let Member { host, watcher, .. } = self.members[leader];
         let Ok(counters) = counters::open(&self.world.ports(watcher), DRIVER_DIRECTORY) else {

@@ -1,172 +1,308 @@
-//! What befalls members, clients, links and disks.
+//! What befalls members, clients and links.
 
 use runtime::Nanos;
 use runtime::random::Rng;
 use sim::{Delay, LinkFaults, World};
 
 use super::plan::{Trouble, index};
-use super::storm::{Ailment, Storm};
+use super::scenario::Strike;
+use super::storm::Storm;
+use super::{Failure, node};
 use crate::lock;
 
 /// Longest time in milliseconds until a member that went away is back.
 const AWAY: u64 = 4_000;
+/// Most that a wall clock is set forward or back, in seconds.
+const CLOCK_SPAN: u64 = 3_600;
 
 impl Storm {
-    /// Lets one trouble strike, of those that this run has.
-    pub(super) fn strike(&mut self) {
-        // What was cut is mended more often than anything is cut.
-        if self.plan.troubles.is_empty() || self.rng.chance(0.25) {
-            self.tell("mended");
-            self.world.mend();
-            return;
-        }
-        let which = index(&mut self.rng, self.plan.troubles.len());
-        let member = self.victim();
-        self.tell(format_args!("{:?} (member {member})", self.plan.troubles[which]));
-        match self.plan.troubles[which] {
-            Trouble::Links => self.strike_links(),
-            Trouble::Cut => self.strike_way(member),
-            Trouble::Partition => self.strike_partition(member),
-            Trouble::Kill => {
-                lock(&self.oracle).totals.kills += 1;
-                self.end_member(member, AWAY, World::kill);
+    /// Lets one trouble strike.
+    pub(super) fn strike(&mut self, strike: Strike) -> Result<(), Failure> {
+        let rng = &mut self.scenario.rng(strike);
+        let member = self.victim(rng);
+        let trouble = strike.trouble;
+        self.tell(format_args!("{trouble:?} (member {member})"));
+        match trouble {
+            Trouble::Mend => {
+                self.mend();
+                self.count(trouble);
             }
-            // These are struck when they vote.
-            Trouble::KillVoter => {}
-            Trouble::Stop => {
-                lock(&self.oracle).totals.stops += 1;
-                self.end_member(member, AWAY, World::stop);
+            Trouble::Links | Trouble::Late | Trouble::Truncate | Trouble::Corrupt => {
+                self.strike_links(trouble, rng);
             }
-            Trouble::Outage => self.strike_all(),
+            Trouble::Mtu | Trouble::Cut | Trouble::Clog | Trouble::Flap => {
+                self.strike_way(trouble, member, rng);
+            }
+            Trouble::Swizzle => self.strike_ways(member, rng),
+            Trouble::Partition => self.strike_partition(member, rng),
+            Trouble::Chain | Trouble::Ring | Trouble::Bridge => self.strike_shape(trouble, rng),
+            Trouble::Kill => self.strike_process(trouble, member, rng, World::kill),
+            Trouble::Stop => self.strike_process(trouble, member, rng, World::stop),
+            Trouble::Outage => self.strike_all(rng),
             Trouble::PowerCut => {
-                lock(&self.oracle).totals.power_cuts += 1;
-                self.cut_power(member, AWAY);
+                self.count(trouble);
+                self.cut_power(member, AWAY, rng);
             }
-            Trouble::Pause => self.strike_time(member),
-            Trouble::FullDisk => self.strike_disk(member, Ailment::Full),
-            Trouble::FailedSync => self.strike_disk(member, Ailment::FailingSync),
-            Trouble::Clock => {
-                let span = Nanos::from_millis(self.rng.below(600).cast_signed() - 300);
-                self.world.shift_wall_clock(self.members[member].host, span);
-                lock(&self.oracle).totals.clock_shifts += 1;
+            Trouble::Pause | Trouble::Freeze | Trouble::Starve => {
+                self.strike_time(trouble, member, rng);
             }
-            Trouble::KillClient => self.strike_client(),
+            Trouble::FullDisk
+            | Trouble::FailedSync
+            | Trouble::FailedWrite
+            | Trouble::FailedRead
+            | Trouble::ShortWrite
+            | Trouble::SlowDisk
+            | Trouble::StalledDisk
+            | Trouble::LyingDisk
+            | Trouble::RotRead
+            | Trouble::Misdirect => self.strike_disk(trouble, member, rng),
+            Trouble::Rot | Trouble::Wipe | Trouble::Restore => {
+                self.strike_files(trouble, member, rng);
+            }
+            Trouble::Twice => return self.strike_twice(member, rng),
+            Trouble::Clock | Trouble::Drift => self.strike_clock(trouble, member, rng),
+            Trouble::KillClient => self.strike_client(rng),
         }
+        Ok(())
+    }
+
+    /// A trouble has struck.
+    pub(super) fn count(&mut self, trouble: Trouble) {
+        self.struck[trouble as usize] += 1;
     }
 
     /// Any member, the leader more often.
-    fn victim(&mut self) -> usize {
-        let any = index(&mut self.rng, self.members.len());
-        if self.rng.chance(0.4) { self.watch.leader().unwrap_or(any) } else { any }
+    fn victim(&mut self, rng: &mut Rng) -> usize {
+        let any = index(rng, self.members.len());
+        if rng.chance(0.4) { self.watch.leader().unwrap_or(any) } else { any }
     }
 
     /// Kills who has just voted, so that nothing but its disk knows of it.
     pub(super) fn strike_voters(&mut self) {
         let recent = std::mem::take(&mut lock(&self.votes).recent);
-        if !self.plan.troubles.contains(&Trouble::KillVoter) {
+        if !self.plan.voters {
             return;
         }
+        let mut rng = self.voters.clone();
         for member in recent {
-            if self.rng.chance(0.15) && self.members[member].id.is_some() {
+            if rng.chance(0.15) && self.members.get(member).is_some_and(|it| it.id.is_some()) {
                 lock(&self.oracle).totals.vote_kills += 1;
                 self.tell("a voter is killed");
-                self.end_member(member, 100, World::kill);
+                self.end_member(member, 100, &mut rng, World::kill);
             }
+        }
+        self.voters = rng;
+    }
+
+    fn strike_process(
+        &mut self,
+        trouble: Trouble,
+        member: usize,
+        rng: &mut Rng,
+        end: fn(&mut World, sim::ProcessId),
+    ) {
+        if self.members[member].id.is_some() {
+            self.count(trouble);
+            self.end_member(member, AWAY, rng, end);
         }
     }
 
-    fn strike_links(&mut self) {
-        let faults = draw_faults(&mut self.rng);
-        lock(&self.oracle).totals.delays += u64::from(faults.delay != Delay::LOCAL);
-        self.world.set_links(faults);
+    fn strike_links(&mut self, trouble: Trouble, rng: &mut Rng) {
+        let links = self.links;
+        self.links = match trouble {
+            Trouble::Late => LinkFaults { late: rng.next_f64() * 0.01, ..links },
+            Trouble::Truncate => LinkFaults { truncate: rng.next_f64() * 0.05, ..links },
+            Trouble::Corrupt => LinkFaults { corrupt: rng.next_f64() * 0.05, ..links },
+            _ => draw_faults(rng, links),
+        };
+        lock(&self.oracle).totals.delays += u64::from(self.links.delay != Delay::LOCAL);
+        self.count(trouble);
+        self.world.set_links(self.links);
     }
 
     /// Members and clients alike may lose a way to a member.
-    fn strike_way(&mut self, member: usize) {
+    fn strike_way(&mut self, trouble: Trouble, member: usize, rng: &mut Rng) {
         let hosts: Vec<_> = self.world.hosts().collect();
-        let other = hosts[index(&mut self.rng, hosts.len())];
+        let other = hosts[index(rng, hosts.len())];
         let host = self.members[member].host;
-        if other != host {
-            let (from, to) = if self.rng.chance(0.5) { (host, other) } else { (other, host) };
-            self.world.cut(from, to);
-            lock(&self.oracle).totals.one_way_cuts += 1;
+        if other == host {
+            return;
         }
+        let (from, to) = if rng.chance(0.5) { (host, other) } else { (other, host) };
+        let span = draw_span(rng, 100, 6_000);
+        match trouble {
+            Trouble::Mtu => {
+                let mtu = index(rng, 1_400).max(64);
+                self.world.set_link(from, to, LinkFaults { mtu, ..self.links });
+            }
+            Trouble::Clog => self.world.clog(from, to, Nanos(0), span),
+            Trouble::Flap => {
+                // Around the time-out of leaders, on both ways.
+                let half = Nanos::from_millis(50 + rng.below(800).cast_signed());
+                self.world.flap(from, to, half, span);
+                self.world.flap(to, from, half, span);
+            }
+            _ => self.world.cut(from, to),
+        }
+        self.count(trouble);
     }
 
-    fn strike_partition(&mut self, member: usize) {
+    /// The ways to and from a member are clogged one after the other, and open in another order.
+    fn strike_ways(&mut self, member: usize, rng: &mut Rng) {
+        let host = self.members[member].host;
+        let others = self.world.hosts().filter(|it| *it != host);
+        let ways = others.flat_map(|other| [(host, other), (other, host)]);
+        for (number, (from, to)) in (0..).zip(ways.collect::<Vec<_>>()) {
+            let after = Nanos::from_millis(number * 50);
+            let span = draw_span(rng, 200, 3_000);
+            self.world.clog(from, to, after, span);
+        }
+        self.count(Trouble::Swizzle);
+    }
+
+    fn strike_partition(&mut self, member: usize, rng: &mut Rng) {
         let mut side = vec![self.members[member].host];
         let mut others: Vec<_> = (0..self.members.len()).filter(|&it| it != member).collect();
-        self.rng.shuffle(&mut others);
-        let more = index(&mut self.rng, self.members.len() - 1);
+        rng.shuffle(&mut others);
+        let more = index(rng, self.members.len() - 1);
         side.extend(others.into_iter().take(more).map(|it| self.members[it].host));
         self.world.partition(&side);
         let is_leader = more == 0 && self.watch.leader() == Some(member);
-        let totals = &mut lock(&self.oracle).totals;
-        totals.partitions += 1;
-        totals.leader_partitions += u64::from(is_leader);
+        lock(&self.oracle).totals.leader_partitions += u64::from(is_leader);
+        self.count(Trouble::Partition);
     }
 
-    fn strike_all(&mut self) {
-        if !self.plan.troubles.contains(&Trouble::PowerCut) || self.rng.chance(0.5) {
-            return self.kill_all();
+    /// Cuts all ways between members but those of a shape.
+    fn strike_shape(&mut self, trouble: Trouble, rng: &mut Rng) {
+        let mut hosts: Vec<_> = self.members.iter().map(|member| member.host).collect();
+        rng.shuffle(&mut hosts);
+        let count = hosts.len();
+        let middle = count / 2;
+        let is_way = |one: usize, two: usize| match trouble {
+            Trouble::Chain => two - one == 1,
+            Trouble::Ring => two - one == 1 || two - one == count - 1,
+            _ => one == middle || two == middle || (one < middle) == (two < middle),
+        };
+        for one in 0..count {
+            for two in one + 1..count {
+                if !is_way(one, two) {
+                    self.world.cut(hosts[one], hosts[two]);
+                    self.world.cut(hosts[two], hosts[one]);
+                }
+            }
         }
-        lock(&self.oracle).totals.outages += 1;
-        (0..self.members.len()).for_each(|member| self.cut_power(member, 1_500));
+        self.count(trouble);
+    }
+
+    fn strike_all(&mut self, rng: &mut Rng) {
+        if self.plan.sync == archive::config::SyncLevel::None || rng.chance(0.5) {
+            return self.kill_all(rng);
+        }
+        // Where one disk lied, nobody is left to make it good.
+        (0..self.members.len()).for_each(|member| self.cure(member));
+        self.count(Trouble::Outage);
+        (0..self.members.len()).for_each(|member| self.cut_power(member, 1_500, rng));
     }
 
     /// Mostly short; sometimes beyond every time-out of the members.
-    fn strike_time(&mut self, member: usize) {
+    fn strike_time(&mut self, trouble: Trouble, member: usize, rng: &mut Rng) {
         let Some(id) = self.members[member].id else { return };
-        let longest = if self.rng.chance(0.3) { 3_000 } else { 300 };
-        let span = Nanos::from_millis(1 + self.rng.below(longest).cast_signed());
-        self.world.pause(id, span);
-        self.members[member].paused_until = self.world.elapsed() + span;
-        lock(&self.oracle).totals.pauses += 1;
+        let longest = [300, 300, 3_000, 12_000][index(rng, 4)];
+        let longest = if trouble == Trouble::Pause { longest.min(3_000) } else { longest };
+        let span = draw_span(rng, 1, longest);
+        let now = self.world.elapsed();
+        match trouble {
+            Trouble::Pause => self.world.pause(id, span),
+            Trouble::Freeze => self.world.freeze(self.members[member].host, span),
+            _ => {
+                let agent = index(rng, self.world.agent_count(id));
+                self.world.pause_agent(id, agent, span);
+            }
+        }
+        if trouble == Trouble::Freeze {
+            let state = &mut self.members[member];
+            state.paused_until = state.paused_until.max(now + span);
+        } else {
+            self.members[member].stands_still(now, span, trouble);
+        }
+        self.count(trouble);
     }
 
-    fn strike_disk(&mut self, member: usize, ailment: Ailment) {
+    /// A second process is started on what a member holds; it must be refused.
+    fn strike_twice(&mut self, member: usize, rng: &mut Rng) -> Result<(), Failure> {
         let state = &self.members[member];
         if state.id.is_none() || state.ailed.is_some() {
-            return;
+            return Ok(());
         }
-        let faults = self.world.disk_faults(state.host);
-        let failed_before = faults.failed();
-        let totals = &mut lock(&self.oracle).totals;
-        match ailment {
-            Ailment::Full => {
-                faults.set_space(faults.used() + self.rng.below(300 << 10));
-                totals.full_disks += 1;
+        let host = state.host;
+        let now = self.world.now(host);
+        let intrusion = node::Intrusion::ALL[index(rng, node::Intrusion::ALL.len())];
+        let plan = &self.plan;
+        let mut refusal = None;
+        let id = self.world.spawn(host, |ports| {
+            refusal = intrusion.refusal(plan, member, ports, now);
+            Vec::new()
+        });
+        self.world.kill(id);
+        self.count(Trouble::Twice);
+        match refusal {
+            Some(what) => {
+                self.tell(format_args!("refused: {what}"));
+                Ok(())
             }
-            Ailment::FailingSync => {
-                faults.fail_syncs(1_000);
-                totals.failing_syncs += 1;
-            }
+            None => Err(self.failure(format!("I-26: {intrusion:?} of member {member} was let in"))),
         }
-        let span = Nanos::from_millis(200 + self.rng.below(3_000).cast_signed());
-        let until = self.world.elapsed() + span;
-        let elections_before = self.watch.views()[member].counters.elections;
-        let state = &mut self.members[member];
-        state.elections_before = elections_before;
-        (state.ailment, state.ailed) = (Some((ailment, until)), Some(ailment));
-        state.failed_before = failed_before;
     }
 
-    fn strike_client(&mut self) {
-        let which = index(&mut self.rng, self.callers.len());
+    fn strike_clock(&mut self, trouble: Trouble, member: usize, rng: &mut Rng) {
+        let host = self.members[member].host;
+        if trouble == Trouble::Drift {
+            let parts = i32::try_from(rng.below(2_001)).unwrap_or_default() - 1_000;
+            self.world.set_clock_drift(host, parts);
+        } else {
+            let longest = if rng.chance(0.8) { 300 } else { CLOCK_SPAN * 1_000 };
+            let span = rng.below(2 * longest).cast_signed() - longest.cast_signed();
+            self.world.shift_wall_clock(host, Nanos::from_millis(span));
+        }
+        self.count(trouble);
+    }
+
+    /// All clocks show what the foremost shows, and no less than the cluster's time: nobody sees
+    /// time go back or stand still.
+    pub(super) fn set_clocks(&mut self) {
+        let hosts: Vec<_> = self.world.hosts().collect();
+        let cluster = lock(&self.oracle)
+            .last()
+            .map_or(0, |last| last.time.saturating_add(1).saturating_mul(1_000_000));
+        let clocks = hosts.iter().map(|&host| self.world.now(host).epoch.0);
+        let foremost = clocks.chain([cluster]).max();
+        for host in hosts {
+            self.world.set_clock_drift(host, 0);
+            let span = foremost.unwrap_or_default() - self.world.now(host).epoch.0;
+            self.world.shift_wall_clock(host, Nanos(span));
+        }
+    }
+
+    pub(super) fn strike_client(&mut self, rng: &mut Rng) {
+        let which = index(rng, self.callers.len());
         let caller = &mut self.callers[which];
         let Some(id) = caller.id.take() else { return };
         self.world.kill(id);
         if let Some(client) = lock(&caller.name).take() {
             lock(&self.oracle).is_gone(client);
         }
-        let span = Nanos::from_millis(self.rng.below(800).cast_signed());
-        caller.again = self.world.elapsed() + span;
-        lock(&self.oracle).totals.client_kills += 1;
+        caller.again = self.world.elapsed() + draw_span(rng, 0, 800);
+        self.count(Trouble::KillClient);
     }
 }
 
-fn draw_faults(rng: &mut Rng) -> LinkFaults {
-    let mut faults = LinkFaults::default();
+/// Between two numbers of milliseconds.
+pub(super) fn draw_span(rng: &mut Rng, least: u64, most: u64) -> Nanos {
+    Nanos::from_millis((least + rng.below(most - least + 1)).cast_signed())
+}
+
+fn draw_faults(rng: &mut Rng, links: LinkFaults) -> LinkFaults {
+    let mut faults = links;
     let mut maybe = |most: f64| if rng.chance(0.4) { rng.next_f64() * most } else { 0.0 };
     faults.loss = maybe(0.1);
     faults.burst = maybe(0.005);

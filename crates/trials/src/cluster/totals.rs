@@ -37,30 +37,14 @@ totals! {
     snapshot_restarts: "restarts from a snapshot",
     /// Lives of members that began with a log.
     restarts: "restarts with a log",
-    /// Members killed.
-    kills: "members killed",
     /// Members killed just after they voted.
     vote_kills: "members killed after a vote",
-    /// Members that were asked to end.
-    stops: "members stopped",
-    /// Times when all members went at once.
-    outages: "all members gone at once",
-    /// Hosts whose power was cut.
-    power_cuts: "power cuts",
-    /// Pauses of members.
-    pauses: "members paused",
-    /// Disks that had no room.
-    full_disks: "disks full",
-    /// Members that ended because of that.
+    /// Members that a full disk ended.
     full_disk_ends: "members ended by a full disk",
-    /// Disks on which no sync succeeded for a while.
-    failing_syncs: "disks whose syncs failed",
-    /// Members that ended because of that.
+    /// Members that failed syncs ended.
     failed_sync_ends: "members ended by a failed sync",
-    /// Wall clocks that were moved.
-    clock_shifts: "wall clocks moved",
-    /// Clients killed.
-    client_kills: "clients killed",
+    /// Members that ended because of anything else that ailed them.
+    other_ends: "members ended by other ailments",
     /// Sessions that clients lost and opened anew.
     sessions_lost: "sessions lost",
     /// Datagrams.
@@ -73,14 +57,24 @@ totals! {
     duplicated: "duplicated",
     /// Datagrams overtaken.
     reordered: "reordered",
+    /// Datagrams that came once more, long after.
+    late: "come again late",
+    /// Datagrams without their ends.
+    truncated: "truncated",
+    /// Datagrams with flipped bits.
+    corrupted: "corrupted",
+    /// Datagrams swallowed because of their length.
+    oversized: "swallowed for their length",
+    /// Datagrams kept by clogged links.
+    clogged: "clogged",
+    /// Datagrams swallowed by links that come and go.
+    flapped: "swallowed by flapping links",
+    /// Datagrams that drivers of clients found to be invalid.
+    invalid: "found to be invalid",
     /// Links that were made slow.
     delays: "links delayed",
     /// Datagrams swallowed by cuts.
     cut: "swallowed by cuts",
-    /// One-way cuts.
-    one_way_cuts: "one-way cuts",
-    /// Partitions.
-    partitions: "partitions",
-    /// Of those, of the leader from all others.
+    /// Leaders that were parted from all others.
     leader_partitions: "leaders cut off",
 }

@@ -15,6 +15,8 @@ const STREAM: i32 = 108;
 pub(super) struct Votes {
     /// The candidate by member and term.
     given: BTreeMap<(i32, i64), i32>,
+    /// Up to which term a member does not know any more what it said.
+    forgotten: BTreeMap<i32, i64>,
     /// Members that voted since this was last asked.
     pub(super) recent: Vec<usize>,
     pub(super) count: u64,
@@ -58,9 +60,16 @@ impl Votes {
         }
     }
 
+    /// A member lost what it knew of terms up to this one.
+    pub(super) fn forget(&mut self, member: usize, term: i64) {
+        let member = i32::try_from(member).unwrap_or_default();
+        self.forgotten.insert(member, term);
+    }
+
     fn given(&mut self, member: i32, term: i64, candidate: i32) {
+        let is_forgotten = self.forgotten.get(&member).is_some_and(|it| term <= *it);
         if let Some(&known) = self.given.get(&(member, term)) {
-            if known != candidate {
+            if !is_forgotten && known != candidate {
                 self.violations.push(format!(
                     "I-12: member {member} voted for {known} and {candidate} in term {term}"
                 ));

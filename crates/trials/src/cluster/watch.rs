@@ -12,11 +12,18 @@ use super::oracle::Oracle;
 use super::votes::Votes;
 use crate::lock;
 
+/// Beyond the log of any run.
+const POSITION_MAX: i64 = 1 << 40;
+
 /// One member.
 struct Seen {
     view: Arc<Mutex<View>>,
     last: View,
     disk: Disk,
+    /// The furthest that it committed in any life: that much it has.
+    held: i64,
+    /// Whether its log was seen in the present life.
+    is_known: bool,
 }
 
 /// What is known of all members, over all their lives.
@@ -40,7 +47,7 @@ impl Watch {
     ) -> Self {
         let seen = |ports| {
             let (view, last) = (Arc::default(), View::default());
-            Seen { view, last, disk: Disk::new(ports) }
+            Seen { view, last, disk: Disk::new(ports), held: 0, is_known: false }
         };
         let members = disks.into_iter().map(seen).collect();
         Self { oracle, votes, quorum, members, leaders: BTreeMap::new(), committed: Vec::new() }
@@ -51,8 +58,11 @@ impl Watch {
         lock(&self.oracle).reset(member);
         let seen = &mut self.members[member];
         (seen.view, seen.last) = (Arc::default(), View::default());
+        seen.is_known = false;
         lock(&self.oracle).totals.restarts += u64::from(seen.disk.has_log());
-        Arc::clone(&seen.view)
+        let view = Arc::clone(&seen.view);
+        self.check_records(member);
+        view
     }
 
     /// A member's life is over.
@@ -69,6 +79,19 @@ impl Watch {
         drop(oracle);
         let seen = &mut self.members[member];
         (seen.view, seen.last) = (Arc::default(), View::default());
+    }
+
+    /// I-17: what a member knows of its terms, snapshots and recordings fits together.
+    fn check_records(&mut self, member: usize) {
+        if let Err(what) = self.members[member].disk.check_records() {
+            lock(&self.oracle).fail(format!("I-17: member {member}: {what}"));
+        }
+    }
+
+    /// A member has lost of what it had; returns the newest term that anybody has seen.
+    pub(super) fn forget(&mut self, member: usize) -> i64 {
+        self.members[member].held = 0;
+        self.members.iter().map(|seen| seen.last.term).max().unwrap_or(-1)
     }
 
     /// The disk of a member is looked at through other ports from here on: its power was cut.
@@ -116,6 +139,17 @@ impl Watch {
 
     fn compare(&mut self, member: usize, view: View) {
         let last = self.members[member].last;
+        let seen = &mut self.members[member];
+        if !seen.is_known {
+            seen.is_known = true;
+            let (append, held) = (view.append, seen.held);
+            if append < held {
+                let what = format!("I-25: member {member} had {held} and begins with {append}");
+                lock(&self.oracle).fail(what);
+            }
+        }
+        let seen = &mut self.members[member];
+        seen.held = seen.held.max(view.commit);
         let told = |view: &View| (view.is_leading, view.election, view.term);
         if told(&view) != told(&last) {
             let View { election, term, append, commit, .. } = view;
@@ -138,6 +172,11 @@ impl Watch {
                 let (from, to) = (last.append, view.append);
                 lock(&self.oracle).fail(format!("I-2: leader {member} falls from {from} to {to}"));
             }
+        }
+        // I-13: a position that wrapped is below zero or beyond what any log holds.
+        if view.commit < 0 || view.append < 0 || view.term < -1 || view.append > POSITION_MAX {
+            lock(&self.oracle).fail(format!("I-13: member {member}: {view:?}"));
+            return;
         }
         if view.commit > view.append {
             let View { commit, append, .. } = view;
@@ -203,6 +242,7 @@ impl Watch {
                 let what = difference(log, &self.committed, 0);
                 lock(&self.oracle).fail(format!("I-8: member {member}: {what}"));
             }
+            self.check_records(member);
         }
     }
 }

@@ -1,0 +1,46 @@
+//! What a driver holds that it must let go of.
+
+use std::path::Path;
+
+use runtime::Ports;
+use wire::counters::SystemCounter;
+
+use super::node::DRIVER_DIRECTORY;
+use crate::counters;
+
+/// What a driver holds at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Base {
+    counters: Vec<String>,
+    logs: Vec<String>,
+    /// Datagrams that it found to be invalid.
+    pub(super) invalid: u64,
+}
+
+impl Base {
+    /// What the driver of a host holds, looked at from outside.
+    pub(super) fn of(ports: &Ports) -> Self {
+        let mut base = Self::default();
+        if let Ok(counters) = counters::open(ports, DRIVER_DIRECTORY) {
+            base.counters = counters.records().map(|record| record.label).collect();
+            let invalid = SystemCounter::InvalidPackets as i32;
+            let record = counters.records().find(|record| record.id.0 == invalid);
+            base.invalid = record.map_or(0, |record| record.value.max(0).cast_unsigned());
+        }
+        for directory in ["publications", "images"] {
+            let path = Path::new(DRIVER_DIRECTORY).join(directory);
+            let entries = ports.files.list(&path).unwrap_or_default();
+            base.logs.extend(entries.into_iter().map(|it| format!("{directory}/{}", it.name)));
+        }
+        base
+    }
+
+    /// What is held later that was not held at first.
+    pub(super) fn exceeded_by(&self, later: &Self) -> Option<String> {
+        if later.counters.len() > self.counters.len() {
+            let more = later.counters.iter().filter(|it| !self.counters.contains(it));
+            return Some(format!("counters {:?}", more.collect::<Vec<_>>()));
+        }
+        (later.logs.len() > self.logs.len()).then(|| format!("logs {:?}", later.logs))
+    }
+}
