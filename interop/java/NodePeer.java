@@ -24,6 +24,8 @@ final class NodePeer {
 
     /** Options that begin with "aeron." are genuine ones. */
     static void node(final Peer peer) throws Exception {
+        // A busy machine is no dead driver.
+        System.setProperty("aeron.driver.timeout", "30000");
         peer.properties("aeron.");
         final NodePeer node = new NodePeer(peer);
         final Deque<AutoCloseable> parts = new ArrayDeque<>();

@@ -8,6 +8,7 @@ use coracle::os::files::OsFiles;
 
 use crate::cluster::CONTENT;
 use crate::members::{self, Member, Plan, Side, counter};
+use crate::mixes::IDLE_MAX;
 use crate::ours::Deadline;
 use crate::ours_cluster::Session;
 use crate::table::{OursOnTheirs, Seam, TheirsOnOurs};
@@ -62,7 +63,7 @@ const SUSPENDED: i64 = 2;
 /// and to end; a follower refuses.
 fn commands(setting: &Setting, side: Side) -> Result<String, String> {
     const COUNT: u64 = 200;
-    let plan = Plan::new(&setting.work, 3);
+    let plan = Plan::new(&setting.work, 3).with("aeron.cluster.session.timeout", IDLE_MAX);
     let nodes = plan.start_all(setting, &[side; 3])?;
     let leader = members::leader(&nodes)?;
     let aeron = setting.work.join("client");

@@ -41,6 +41,9 @@ const EXCHANGE: &[Cell] = &[
     (Seam::Snapshots, TheirsOnOurs),
 ];
 
+/// A client is idle while a process starts: on a busy machine that takes long.
+pub(crate) const IDLE_MAX: &str = "60s";
+
 /// A cluster of some of each, and a client with a driver of its own.
 struct Scene<'a> {
     setting: &'a Setting,
@@ -54,7 +57,7 @@ struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     fn start(setting: &'a Setting, sides: [Side; 3]) -> Result<Self, String> {
-        let plan = Plan::new(&setting.work, 3);
+        let plan = Plan::new(&setting.work, 3).with("aeron.cluster.session.timeout", IDLE_MAX);
         let nodes = plan.start_all(setting, &sides)?;
         let leader = members::leader(&nodes)?;
         let aeron = setting.work.join("client");
