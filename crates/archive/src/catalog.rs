@@ -334,7 +334,8 @@ impl Catalog {
                 Ok(length) => offset += length,
                 // Nobody was told of the last entry unless all of it was durable.
                 Err(_) if is_last(rest) => {
-                    self.file.write(&[0; HEADER_LENGTH], offset as u64)?;
+                    // All of it: a part must not pass for one of the entry that comes here.
+                    self.file.write(&vec![0; rest.len()], offset as u64)?;
                     self.is_unsynced = true;
                     break;
                 }
@@ -359,7 +360,12 @@ impl Catalog {
             RecordingState::Unknown(code) => return Err(format!("state {code}")),
             RecordingState::Invalid | RecordingState::Deleted => return Ok(frame.length),
         }
-        let recording = Recording::from(frame.descriptor);
+        let it = frame.descriptor;
+        // A lost sector leaves zeros where a channel was.
+        if [it.stripped_channel, it.original_channel, it.source_identity].concat().contains(&0) {
+            return Err("zeros in a text".to_string());
+        }
+        let recording = Recording::from(it);
         if self.entries.last_key_value().is_some_and(|(last, _)| recording.id <= *last) {
             return Err("ids do not ascend".to_string());
         }

@@ -31,10 +31,14 @@ fn a_migration_that_was_cut_short_loses_nothing() {
     judge("migrate");
 }
 
-/// Seed 1, killed while entries were moved up for one that had become longer.
+/// Seed 1, killed while entries were moved up for one that had become longer; and power cut after
+/// event 45, image 17: the last sector of a new entry was lost, and its channel was half zeros.
 #[test]
 fn an_entry_that_outgrows_its_place_does_not_take_others_with_it() {
     judge("catalog growth");
+    let (protocol, event) = ("catalog growth".to_string(), Some(45));
+    let totals = run(&Wanted { protocol, first: 1, count: 64, event, image: None });
+    assert!(totals.faults.is_empty(), "{}", totals.faults[0]);
 }
 
 #[test]
