@@ -185,6 +185,8 @@ impl Ingress {
         for stream in &mut self.streams {
             let State::Open(subscription) = &mut stream.state else { continue };
             let (assembler, images) = (&mut stream.assembler, &stream.images);
+            // Messages come in runs of one session: it is linked after the first.
+            let mut linked = None;
             count += subscription.controlled_poll(limit, |fragment| {
                 assembler.on_fragment_controlled(fragment, |message| {
                     let taken = match SessionMessageHeader::split(message.payload()) {
@@ -193,7 +195,11 @@ impl Ingress {
                     };
                     match taken {
                         Taken::Done => {}
-                        Taken::Of(session) => link(links, session, images, message.session_id()),
+                        Taken::Of(session) if linked == Some(session) => {}
+                        Taken::Of(session) => {
+                            link(links, session, images, message.session_id());
+                            linked = Some(session);
+                        }
                         Taken::Wait => return Action::Abort,
                     }
                     Action::Continue
