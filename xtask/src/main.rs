@@ -7,10 +7,12 @@
 //! `cargo xtask images` judges what kills and power cuts leave of files.
 //! `cargo xtask model` tries the consensus core against every order of events, within bounds.
 //! `cargo xtask flips` damages files and judges what is made of them.
+//! `cargo xtask bugs [NAME]` plants defects that the trials must find.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // A program for a terminal.
 
+mod bugs;
 mod chaos;
 mod interop;
 mod programs;
@@ -47,6 +49,11 @@ enum Chore {
         /// How long, and the like: `--minutes 10 --seed 1`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
+    },
+    /// Plant the defects of the bank in a copy of the tree; the trials must find each.
+    Bugs {
+        /// Only defects with one of these in their names.
+        names: Vec<String>,
     },
     /// Run trials over many seeds.
     Seeds {
@@ -87,6 +94,7 @@ fn main() -> ExitCode {
         Chore::Images { wanted } => programs::run("coracle-trials", "images", &wanted),
         Chore::Model { search } => programs::run("coracle-model", "coracle-model", &search),
         Chore::Flips { wanted } => programs::run("coracle-trials", "flips", &wanted),
+        Chore::Bugs { names } => bugs::run(&names),
     }
 }
 

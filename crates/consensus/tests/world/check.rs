@@ -51,6 +51,8 @@ impl Totals {
 pub struct Check {
     /// Everything any node ever exposed, by position.
     pub exposed: Vec<Entry>,
+    /// The term of the member that exposed it first: later leaders must have it.
+    exposed_in: Vec<i64>,
     leaders: BTreeMap<i64, usize>,
     votes: BTreeMap<(usize, i64), i32>,
     commits: Vec<i64>,
@@ -65,6 +67,7 @@ impl Check {
     pub fn new(members: usize) -> Self {
         Self {
             exposed: Vec::new(),
+            exposed_in: Vec::new(),
             leaders: BTreeMap::new(),
             votes: BTreeMap::new(),
             commits: vec![0; members],
@@ -95,14 +98,16 @@ impl Check {
         }
     }
 
-    /// I-1 and I-4: one leader a term, and it has everything ever exposed.
+    /// I-1 and I-4: one leader a term, and it has everything that was exposed in earlier terms. One
+    /// that wins late, while a later term is led already, need not have what that one committed.
     pub fn leads(&mut self, index: usize, term: i64, log: &[Entry]) {
         let before = self.leaders.insert(term, index);
         if before.is_some_and(|before| before != index) {
             self.fail(format!("I-1: members {before:?} and {index} both lead {term}"));
         }
         if before.is_none() {
-            let lacks = (0..self.exposed.len()).find(|&at| log.get(at) != Some(&self.exposed[at]));
+            let lacks = (0..self.exposed.len())
+                .find(|&at| self.exposed_in[at] < term && log.get(at) != Some(&self.exposed[at]));
             if let Some(at) = lacks {
                 self.fail(format!("I-4: leader {index} of {term} lacks exposed entry {at}"));
             }
@@ -112,7 +117,7 @@ impl Check {
     /// I-3, I-5, I-6, I-7 for what `index` exposes: `log` as it reads it, `disks` of all.
     pub fn exposes(
         &mut self,
-        index: usize,
+        (index, term): (usize, i64),
         commit: i64,
         log: &[Entry],
         recorded: usize,
@@ -143,6 +148,7 @@ impl Check {
             }
             self.once(entry);
             self.exposed.push(entry.clone());
+            self.exposed_in.push(term);
             self.totals.exposed += 1;
         }
     }

@@ -797,7 +797,8 @@ impl World {
         }
         let disks: Vec<&[Entry]> = self.nodes.iter().map(|node| &*node.disk.log).collect();
         let recorded = self.nodes[index].disk.log.len();
-        self.check.exposes(index, core.commit_position().0, &log, recorded, &disks);
+        let member = (index, core.leadership_term_id().0);
+        self.check.exposes(member, core.commit_position().0, &log, recorded, &disks);
     }
 }
 

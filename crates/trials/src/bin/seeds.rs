@@ -65,6 +65,9 @@ struct Sweep {
     /// Prints the trace hash of each seed.
     #[arg(long)]
     trace: bool,
+    /// Takes no further seed once one has failed.
+    #[arg(long)]
+    until_failure: bool,
 }
 
 /// A bug that the trial of driver and client must find.
@@ -232,7 +235,7 @@ fn work(sweep: &Sweep, name: &str, found: &Mutex<Found>, trial: &impl Fn(u64) ->
             found.next += 1;
             found.next - 1
         };
-        if index >= sweep.count {
+        if index >= sweep.count || sweep.until_failure && found().failed > 0 {
             return;
         }
         let seed = sweep.first.saturating_add(index);

@@ -36,6 +36,8 @@ pub(super) struct Watch {
     leaders: BTreeMap<i64, usize>,
     /// All that was ever committed, made comparable.
     committed: Vec<u8>,
+    /// Up to where it was committed first in which term.
+    committed_in: BTreeMap<i64, i64>,
 }
 
 impl Watch {
@@ -50,7 +52,8 @@ impl Watch {
             Seen { view, last, disk: Disk::new(ports), held: 0, is_known: false }
         };
         let members = disks.into_iter().map(seen).collect();
-        Self { oracle, votes, quorum, members, leaders: BTreeMap::new(), committed: Vec::new() }
+        let (leaders, committed) = (BTreeMap::new(), Vec::new());
+        Self { oracle, votes, quorum, members, leaders, committed, committed_in: BTreeMap::new() }
     }
 
     /// A member begins a life.
@@ -187,23 +190,25 @@ impl Watch {
             let what = format!("I-6: member {member} commits {last:?}, then {view:?}");
             lock(&self.oracle).fail(what);
         } else if view.commit > last.commit {
-            self.check_commit(member, last.commit, view.commit);
+            self.check_commit(member, view.term, last.commit, view.commit);
         }
     }
 
-    /// I-4: a leader has all that was ever committed.
+    /// I-4: a leader has all that was committed in earlier terms. One that wins late, while a later
+    /// term is led already, need not have what that one committed.
     fn check_complete(&mut self, member: usize, term: i64) {
-        let end = as_position(self.committed.len());
+        let end = self.committed_in.range(..term).map(|(_, &end)| end).max().unwrap_or(0);
         let log = self.members[member].disk.log(0, end);
-        if log.as_ref() != Some(&self.committed) {
-            let what = difference(log, &self.committed, 0);
+        let committed = &self.committed[..as_index(end)];
+        if log.as_deref() != Some(committed) {
+            let what = difference(log, committed, 0);
             lock(&self.oracle).fail(format!("I-4: leader {member} of term {term}: {what}"));
         }
     }
 
     /// I-3, I-5, I-6: what a member commits it has, as all others; and when it is the first, more
     /// than half have it.
-    fn check_commit(&mut self, member: usize, from: i64, to: i64) {
+    fn check_commit(&mut self, member: usize, term: i64, from: i64, to: i64) {
         let known = as_position(self.committed.len());
         let log = self.members[member].disk.log(from, to);
         let Some(log) = log else {
@@ -232,6 +237,7 @@ impl Watch {
         oracle.committed = to;
         oracle.totals.committed += (to - known).cast_unsigned();
         self.committed.extend_from_slice(fresh);
+        self.committed_in.insert(term, to);
     }
 
     /// At the end: every disk has all that was committed.
