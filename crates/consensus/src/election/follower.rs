@@ -17,6 +17,9 @@ use crate::id::{LeadershipTermId, MemberId};
 use crate::input::{ArchiveInput, Input};
 use crate::message::{AppendPosition, CatchupPosition, NewLeadershipTerm, PeerMessage};
 
+/// How many heartbeat time-outs a follower's recording may stand still behind the commit position.
+const STALLS_MAX: i64 = 5;
+
 /// How a log is joined: image, recording, services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Join {
@@ -319,6 +322,10 @@ impl Follower {
         let now = ctx.mono();
         self.last_heard = now;
         ctx.last_leader_update = now;
+        if matches!(self.step, Step::Service) && ctx.notified <= ctx.log.recorded {
+            // Nothing was missing so far.
+            self.last_progress = now;
+        }
         ctx.notified = ctx.notified.max(commit);
     }
 
@@ -423,8 +430,17 @@ impl Follower {
             Step::Replay(_) => self.advance_replay(ctx),
             Step::Catchup { .. } => self.advance_catchup(ctx, timeout),
             Step::LogJoin(_) => self.advance_join(ctx, timeout),
+            Step::Service if self.is_stuck(ctx) => restart(ctx),
             Step::Service => Election::Follower(self),
         }
+    }
+
+    /// Whether the live log stands still here though the leader committed more of it: the image was
+    /// overrun, say, and its driver keeps it until everybody has read what is there, the begun half
+    /// of a message included, which nobody may. The log is left, and caught up with.
+    fn is_stuck(&self, ctx: &Context) -> bool {
+        let patience = Nanos(ctx.silence().0.saturating_mul(STALLS_MAX));
+        ctx.notified > ctx.log.recorded && self.last_progress + patience <= ctx.mono()
     }
 
     fn advance_replay(mut self, ctx: &mut Context) -> Election {
