@@ -78,7 +78,7 @@ pub struct Disk {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Unit(Vec<usize>);
 
-/// One way in which a disk may be left: for each [`Unit`] its state; 0 is the durable one.
+/// One way in which a disk may be left: for each unit its state; 0 is the durable one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cut(Vec<usize>);
 
