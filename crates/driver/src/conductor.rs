@@ -114,7 +114,8 @@ pub(crate) struct Conductor {
     receiver_ports: PortPool,
     outcomes: Vec<(Ticket, Outcome)>,
     stalls: StallTracker,
-    ring_stuck_at: (i64, Nanos),
+    /// Where the ring stood when it was looked at last, and since when.
+    ring_stuck_at: Option<(i64, Nanos)>,
     last_timer: Option<Nanos>,
     is_terminated: bool,
     /// Publishers are let on by half a term at a time, and nobody waits for an answer of
@@ -165,7 +166,7 @@ impl Conductor {
             receive_endpoints: BTreeMap::new(),
             endpoint_count: 0,
             outcomes: Vec::new(),
-            ring_stuck_at: (0, Nanos(0)),
+            ring_stuck_at: None,
             last_timer: None,
             is_terminated: false,
             pause: Pause::new(),

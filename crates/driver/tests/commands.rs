@@ -213,6 +213,16 @@ fn client_beside(world: &mut World) -> Client {
 }
 
 #[test]
+fn a_command_under_way_when_the_driver_begins_is_waited_for() {
+    let (mut world, hosts) = world(7, 1);
+    start(&mut world, hosts[0], config(DIRECTORY));
+    let client = Client::connect(&mut world, hosts[0], DIRECTORY);
+    let _slow = client.producer().try_claim(1, 64).unwrap();
+    world.run_for(Nanos::from_secs(3));
+    assert_eq!(client.system(SystemCounter::UnblockedCommands), 0);
+}
+
+#[test]
 fn a_command_that_its_client_never_finished_is_passed() {
     let (mut world, mut client) = driver_and_client();
     let _never_finished = client.producer().try_claim(1, 64).unwrap();

@@ -274,15 +274,16 @@ impl Conductor {
     /// Passes a command whose producer died, once the ring has stood still for too long.
     pub(super) fn check_ring(&mut self, now: Now) {
         let position = self.commands.consumer_position();
-        let is_stuck = self.commands.producer_position() > position
-            && self.inbound.stage.is_none()
-            && self.ring_stuck_at.0 == position;
-        if !is_stuck {
-            self.ring_stuck_at = (position, now.mono);
-        } else if now.mono - self.ring_stuck_at.1 > self.config.timeouts.client_liveness
-            && self.commands.unblock()
-        {
-            self.desk.system.increment(SystemCounter::UnblockedCommands);
+        let has_more = self.commands.producer_position() > position;
+        let since = self.ring_stuck_at.filter(|&(at, _)| at == position);
+        match since.filter(|_| has_more && self.inbound.stage.is_none()) {
+            None => self.ring_stuck_at = Some((position, now.mono)),
+            Some((_, since)) => {
+                let is_over = now.mono - since > self.config.timeouts.client_liveness;
+                if is_over && self.commands.unblock() {
+                    self.desk.system.increment(SystemCounter::UnblockedCommands);
+                }
+            }
         }
     }
 }
