@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use coracle::os;
+use coracle::runtime::Nanos;
 
 /// The release of genuine Aeron that everything is tested against.
 pub(crate) const VERSION: &str = "1.51.0";
@@ -154,8 +155,19 @@ impl Peer {
     }
 }
 
+/// How long a client that has done its part may take to close what it has.
+const CLOSING: Nanos = Nanos::from_secs(2);
+
 impl Drop for Peer {
+    /// A client killed while it writes its last command blocks the commands of all others until the
+    /// driver passes it, which takes as long as they wait for an answer.
     fn drop(&mut self) {
+        if matches!(&*self.role, "publish" | "subscribe") {
+            let until = os::clock::now_mono() + CLOSING;
+            while matches!(self.child.try_wait(), Ok(None)) && os::clock::now_mono() < until {
+                os::thread::sleep(Nanos::from_millis(5));
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
