@@ -70,6 +70,11 @@ fn try_run(names: &[String]) -> Result<bool, BugsError> {
     Ok(missed == 0 && count > 0)
 }
 
+/// The trial of the core.
+const CORE: [&str; 4] = ["--package", "coracle-consensus", "--test", "cluster"];
+/// How both are built: arithmetic that wraps is found, too.
+const PROFILE: [&str; 3] = ["--quiet", "--profile", "trial"];
+
 /// A command of cargo in the copy of the tree.
 fn cargo(tree: &Path, arguments: &[&str]) -> Command {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_string());
@@ -80,10 +85,9 @@ fn cargo(tree: &Path, arguments: &[&str]) -> Command {
 }
 
 fn build(tree: &Path) -> Result<(), BugsError> {
-    let seeds = ["build", "--quiet", "--release", "--package", "coracle-trials", "--bin", "seeds"];
-    let core = ["test", "--quiet", "--release", "--no-run", "--package", "coracle-consensus"];
-    for arguments in [&seeds[..], &core[..]] {
-        let status = cargo(tree, arguments).status();
+    let core = [&["test", "--no-run"][..], &CORE].concat();
+    for arguments in [&["build", "--package", "coracle-trials", "--bin", "seeds"][..], &core] {
+        let status = cargo(tree, arguments).args(PROFILE).status();
         if !status.is_ok_and(|status| status.success()) {
             return Err(BugsError::Program("the build of the copy with all defects"));
         }
@@ -96,15 +100,14 @@ fn look(tree: &Path, bug: &Bug, number: u32) -> Result<Verdict, BugsError> {
     let count = bug.seeds.to_string();
     let mut command = match bug.trial {
         Trial::Cluster | Trial::Transport => {
-            let mut command = Command::new(tree.with_file_name("build").join("release/seeds"));
+            let mut command = Command::new(tree.with_file_name("build").join("trial/seeds"));
             command.args([bug.trial.name(), "--until-failure", "--count", &count]);
             command
         }
         Trial::Core => {
-            let test = "three_members_keep_every_promise_under_trouble";
-            let package = ["--package", "coracle-consensus", "--test", "cluster", test];
-            let mut command = cargo(tree, &["test", "--quiet", "--release"]);
-            command.args(package).env("CONSENSUS_SEEDS", &count);
+            let mut command = cargo(tree, &["test"]);
+            command.args(CORE).args(PROFILE).arg("three_members_keep_every_promise_under_trouble");
+            command.env("CONSENSUS_SEEDS", &count);
             command
         }
     };

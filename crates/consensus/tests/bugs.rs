@@ -89,3 +89,8 @@ fn reports_of_other_terms_that_count_are_found() {
 fn a_leader_that_never_steps_down_is_found() {
     assert!(must_find("l4", 40).contains("I-20"));
 }
+
+#[test]
+fn a_leader_that_serves_before_its_term_is_on_a_quorum_is_found() {
+    assert!(must_find("l3", 40).contains("serves in term"));
+}

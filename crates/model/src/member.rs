@@ -1,6 +1,7 @@
 //! What is looked at in a state, and what must hold.
 
-use consensus::MemberId;
+use consensus::{LeadershipTermId, MemberId};
+use wire::position::Position;
 
 use crate::hash::{Renaming, of_words};
 use crate::node::{ENTRY, Entry, Node};
@@ -138,6 +139,12 @@ impl Member {
 }
 
 impl Node {
+    /// Where a term begins by the table on disk; one without a record begins where the next does.
+    fn base_of(&self, term: LeadershipTermId) -> Option<Position> {
+        let record = self.disk.terms.iter().filter(|record| record.term >= term);
+        record.min_by_key(|record| record.term).map(|record| record.base)
+    }
+
     /// How the table of terms departs from the recording.
     fn incoherence(&self) -> Option<String> {
         let (terms, log) = (&self.disk.terms, &self.disk.log);
@@ -271,8 +278,9 @@ impl Ghost {
         Ok(self)
     }
 
-    /// What must hold in a state: committed entries are on the disks of a quorum; entries of one
-    /// term and position are the same, and so is all before them; one leader a term.
+    /// What must hold in a state: committed entries are on the disks of a quorum, and so is the
+    /// record of a term in which somebody serves; entries of one term and position are the same,
+    /// and so is all before them; one leader a term.
     ///
     /// # Errors
     ///
@@ -286,6 +294,14 @@ impl Ghost {
             let copies = cluster.iter().filter(has).count();
             if copies < setup.quorum() {
                 return Err(format!("committed entry {index} is on {copies} disks"));
+            }
+        }
+        for leader in cluster.iter().filter(|member| member.node.core.is_leading()) {
+            let (term, id) = (leader.node.core.leadership_term_id(), leader.node.id);
+            let base = leader.node.base_of(term);
+            let copies = cluster.iter().filter(|member| member.node.base_of(term) == base).count();
+            if base.is_none() || copies < setup.quorum() {
+                return Err(format!("{id} serves in term {}, which {copies} disks have", term.0));
             }
         }
         for (number, left) in cluster.iter().enumerate() {

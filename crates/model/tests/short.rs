@@ -66,6 +66,12 @@ fn reports_of_other_terms_that_count_are_found() {
 }
 
 #[test]
+fn readiness_that_counts_reports_of_any_term_is_found() {
+    let setup = Setup::new(2, 1).without("l3").unwrap();
+    assert!(violation(setup).contains("0 serves in term 0, which 1 disks have"));
+}
+
+#[test]
 fn a_vote_that_is_spoken_before_it_is_on_disk_is_found() {
     let setup = Setup::new(2, 1).without("p1").unwrap();
     assert!(violation(setup).contains("P1"));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use consensus::Counters;
+use wire::position::Position;
 
 use super::{Entry, Event};
 
@@ -111,6 +112,15 @@ impl Check {
             if let Some(at) = lacks {
                 self.fail(format!("I-4: leader {index} of {term} lacks exposed entry {at}"));
             }
+        }
+    }
+
+    /// L3 (S-118): who serves in a term has its record on more than half of the disks. `bases`:
+    /// where the term begins on each.
+    pub fn serves(&mut self, index: usize, term: i64, bases: &[Option<Position>]) {
+        let copies = bases.iter().filter(|base| **base == bases[index]).count();
+        if bases[index].is_none() || copies * 2 <= bases.len() {
+            self.fail(format!("L3: {index} serves in term {term}, which {copies} disks have"));
         }
     }
 

@@ -2,9 +2,9 @@
 
 use consensus::{
     Admit, ArchiveAction, ArchiveInput, ClientAction, ClientInput, ClusterSessionId, Config,
-    Consensus, Control, CorrelationId, Ingress, Input, LogAction, LogEvent, MemberId, Outcome,
-    PeerAction, PeerMessage, Persist, RecordingId, Recovery, ServiceAction, ServiceId,
-    ServiceInput, SnapshotItem, TermRecord, Verdict,
+    Consensus, Control, CorrelationId, Ingress, Input, LeadershipTermId, LogAction, LogEvent,
+    MemberId, Outcome, PeerAction, PeerMessage, Persist, RecordingId, Recovery, ServiceAction,
+    ServiceId, ServiceInput, SnapshotItem, TermRecord, Verdict,
 };
 use wire::position::Position;
 use wire::time::Now;
@@ -101,6 +101,14 @@ pub struct Disk {
     pub log: Vec<Entry>,
     /// Term, position, time and items of the newest snapshot.
     pub snapshot: Option<(i64, i64, i64, Vec<Item>)>,
+}
+
+impl Disk {
+    /// Where a term begins; one without a record begins where the next does.
+    fn base_of(&self, term: LeadershipTermId) -> Option<Position> {
+        let records = self.terms.iter().filter(|record| record.term >= term);
+        records.min_by_key(|record| record.term).map(|record| record.base)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -795,6 +803,11 @@ impl World {
         if core.role() == consensus::Role::Leader {
             self.check.leads(index, core.leadership_term_id().0, &log);
         }
+        if core.is_leading() {
+            let term = core.leadership_term_id();
+            let bases = self.nodes.iter().map(|node| node.disk.base_of(term));
+            self.check.serves(index, term.0, &bases.collect::<Vec<_>>());
+        }
         let disks: Vec<&[Entry]> = self.nodes.iter().map(|node| &*node.disk.log).collect();
         let recorded = self.nodes[index].disk.log.len();
         let member = (index, core.leadership_term_id().0);
@@ -803,7 +816,7 @@ impl World {
 }
 
 fn entry_of(action: &LogAction<'_>, number: u64) -> Entry {
-    let entry = |term: consensus::LeadershipTermId, time, event| Entry {
+    let entry = |term: LeadershipTermId, time, event| Entry {
         number,
         term: term.0,
         time,
