@@ -816,12 +816,7 @@ impl World {
 }
 
 fn entry_of(action: &LogAction<'_>, number: u64) -> Entry {
-    let entry = |term: LeadershipTermId, time, event| Entry {
-        number,
-        term: term.0,
-        time,
-        event,
-    };
+    let entry = |term: LeadershipTermId, time, event| Entry { number, term: term.0, time, event };
     match *action {
         LogAction::NewLeadershipTerm {
             leadership_term_id,
