@@ -150,7 +150,7 @@ final class BenchCluster {
                 .egressListener(this)
                 .idleStrategy(new YieldingIdleStrategy())
                 .messageTimeoutNs(LIMIT_NS)
-                .ingressChannel("aeron:udp")
+                .ingressChannel(bench.text("ingress-channel"))
                 .ingressEndpoints(bench.text("ingress"))
                 .egressChannel(bench.text("egress"));
         }

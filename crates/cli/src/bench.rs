@@ -72,6 +72,16 @@ struct Settings {
     /// Where recordings go; a directory of its own is made there and removed.
     #[arg(long, value_name = "DIRECTORY", default_value_os_t = std::env::temp_dir())]
     disk: PathBuf,
+    /// Touch so many GiB of memory before each measurement: where a hypervisor takes back what is
+    /// free, the first touch of a page waits for it, and recordings take a new page each 4 KiB.
+    #[arg(long, value_name = "GIB", default_value_t = 0)]
+    touch: u16,
+    /// Another value for an option of all our processes.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    ours: Vec<(String, String)>,
+    /// Another value for an option of all processes of genuine Aeron.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    theirs: Vec<(String, String)>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -82,6 +92,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         What::Cluster(settings) => measure(settings, &cluster::CASES),
         What::Role { name, options } => roles::run(name, options),
     }
+}
+
+/// An option as it is told to a process.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("not NAME=VALUE")?;
+    Ok((name.to_string(), value.to_string()))
 }
 
 fn measure(settings: &Settings, cases: &[Case]) -> Result<(), Failure> {
@@ -99,6 +115,9 @@ fn measure(settings: &Settings, cases: &[Case]) -> Result<(), Failure> {
         patience: Nanos::from_secs(i64::from(settings.patience)),
         span: Nanos::from_secs(i64::from(settings.seconds.max(1))),
         warm_up: Nanos::from_secs(i64::from(settings.warm_up.max(1))),
+        touch: usize::from(settings.touch) << 30,
+        ours: settings.ours.clone(),
+        theirs: settings.theirs.clone(),
     };
     for case in cases.iter().filter(|case| case.title.contains(&settings.only)) {
         pairs::run(case, &setting)?;

@@ -13,6 +13,11 @@ pub(crate) fn private_bytes(process: u32) -> Result<u64, Failure> {
     private_kib(&text).map(|kib| kib * 1024).ok_or_else(|| format!("{path}: no mapping").into())
 }
 
+/// Writes to every page of so many bytes and gives them back: what is taken next is found in memory.
+pub(crate) fn touch(length: usize) {
+    drop(std::hint::black_box(vec![1_u8; length]));
+}
+
 /// From the text of `/proc/ID/smaps`; `None` without a private mapping.
 fn private_kib(text: &str) -> Option<u64> {
     let mut is_private = false;

@@ -6,9 +6,9 @@ use coracle::os;
 use coracle::runtime::Nanos;
 
 use super::cpu::{Sample, Usage};
-use super::latency;
 use super::report::{self, Better, Column, Pair, Run};
 use super::side::{Genuine, Options, Process, Side};
+use super::{latency, memory};
 use crate::Failure;
 
 /// What a stream is told by.
@@ -36,6 +36,12 @@ pub(crate) struct Setting {
     pub(crate) span: Nanos,
     /// How long before it the same is done unmeasured.
     pub(crate) warm_up: Nanos,
+    /// Bytes of memory to touch before it.
+    pub(crate) touch: usize,
+    /// What our processes are told instead of what the case says.
+    pub(crate) ours: Vec<(String, String)>,
+    /// The same for genuine Aeron's.
+    pub(crate) theirs: Vec<(String, String)>,
 }
 
 /// One thing to measure.
@@ -140,7 +146,13 @@ impl<'a> Stage<'a> {
         let stage = Self { setting, side, processes: Vec::new() };
         std::fs::create_dir_all(stage.memory())?;
         std::fs::create_dir_all(stage.disk())?;
+        memory::touch(setting.touch);
         Ok(stage)
+    }
+
+    /// Whether the processes are ours.
+    pub(crate) const fn is_ours(&self) -> bool {
+        matches!(self.side, Side::Ours)
     }
 
     /// A directory in memory.
@@ -158,7 +170,11 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// The system refuses.
     pub(crate) fn start(&mut self, role: &str, options: &Options) -> Result<Started, Failure> {
-        self.processes.push(self.side.start(role, options)?);
+        let own = if self.is_ours() { &self.setting.ours } else { &self.setting.theirs };
+        let said = options.iter().map(|(name, value)| (*name, value.as_str()));
+        let own = own.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        // Of two values of an option the later one counts.
+        self.processes.push(self.side.start(role, said.chain(own))?);
         Ok(Started(self.processes.len() - 1))
     }
 

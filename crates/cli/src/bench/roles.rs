@@ -98,6 +98,7 @@ impl Options {
             "spin" => Ok(IdleStrategy::Spin),
             "yield" => Ok(IdleStrategy::Yield),
             "backoff" => Ok(IdleStrategy::BACKOFF),
+            "wait" => Ok(IdleStrategy::WAIT),
             other => Err(format!("idle={other}").into()),
         }
     }

@@ -101,7 +101,11 @@ impl Side<'_> {
     ///
     /// # Errors
     /// The system refuses.
-    pub(crate) fn start(self, role: &str, options: &Options) -> Result<Process, Failure> {
+    pub(crate) fn start<'o>(
+        self,
+        role: &str,
+        options: impl Iterator<Item = (&'o str, &'o str)>,
+    ) -> Result<Process, Failure> {
         let mut command = match self {
             Self::Ours => {
                 let mut command = Command::new(std::env::current_exe()?);
@@ -115,7 +119,7 @@ impl Side<'_> {
                 command
             }
         };
-        command.args(options.iter().map(|(name, value)| format!("{name}={value}")));
+        command.args(options.map(|(name, value)| format!("{name}={value}")));
         let name = format!("{} {role}", self.name());
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("{name}: {error}"))?;

@@ -1,17 +1,20 @@
 //! Members of a cluster that echoes, and its clients.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use coracle::cluster_client::{self, ClusterClient, EgressEvent, NoCredentials, OfferError};
 use coracle::cluster_service::{Cluster, ClusterSessionId, ClusteredService, SnapshotWriter, Step};
-use coracle::node::{Idle, Members, Profile, Settings};
+use coracle::node::{self, Members, Profile, Settings};
 use coracle::os::thread::AgentThread;
+use coracle::runtime::idle::Idle;
 use coracle::runtime::invoker::Invoker;
+use coracle::runtime::network::Network;
 use coracle::runtime::{Nanos, Now};
 use coracle::{Node, client, driver, os};
 
 use super::transport::start_driver;
-use super::{FRAGMENT_LIMIT, Options, Pace, measured};
+use super::{FRAGMENT_LIMIT, Options, measured};
 use crate::Failure;
 use crate::bench::latency;
 
@@ -55,7 +58,11 @@ pub(super) fn member(options: &Options) -> Result<(), Failure> {
         Settings::new(options.text("directory")?, options.number("member")?, members);
     settings.aeron_directory = Some(options.text("dir")?.into());
     if options.text("idle")? != "default" {
-        (settings.profile, settings.idle) = (Profile::Reference, Idle::Yield);
+        settings.profile = Profile::Reference;
+        settings.idle = match options.text("idle")? {
+            "wait" => node::Idle::Wait,
+            _ => node::Idle::Yield,
+        };
     }
     settings.properties = options.properties().collect();
     let node = Node::launch(settings.config()?, vec![Box::new(Echo)])?;
@@ -70,7 +77,10 @@ struct Session {
     _thread: Option<AgentThread>,
     cluster: ClusterClient,
     message: Vec<u8>,
-    pace: Pace,
+    idle: Idle,
+    network: Arc<dyn Network>,
+    /// When a part of it has to be stepped again at the latest.
+    due: Nanos,
 }
 
 impl Session {
@@ -95,6 +105,7 @@ impl Session {
             std::thread::yield_now();
         };
         let config = cluster_client::Config {
+            ingress_channel: options.text("ingress-channel")?.to_string(),
             ingress_endpoints: options.text("ingress")?.to_string(),
             egress_channel: options.text("egress")?.to_string(),
             message_timeout: LIMIT,
@@ -102,28 +113,38 @@ impl Session {
         };
         let now = os::clock::now();
         let cluster = ClusterClient::connect(config, Box::new(NoCredentials), aeron, now);
-        let (message, pace) = (options.message()?, options.pace()?);
-        Ok(Self { driver, _thread: thread, cluster, message, pace })
+        let (message, idle) = (options.message()?, Idle::new(options.strategy()?));
+        let (network, due) = (ports.network, now.mono);
+        Ok(Self { driver, _thread: thread, cluster, message, idle, network, due })
     }
 
     fn open(&mut self) -> Result<(), Failure> {
         while !self.cluster.is_connected() {
-            if self.step(os::clock::now())? == 0 {
-                self.pace.idle();
-            }
+            let now = os::clock::now();
+            let done = self.step(now)?;
+            self.idle(done, now);
         }
         Ok(())
     }
 
     fn step(&mut self, now: Now) -> Result<usize, Failure> {
-        let mut done = 0;
+        let (mut done, mut due) = (0, Nanos::MAX);
         if let Some(driver) = &mut self.driver {
-            done += driver.step(now).done;
+            let work = driver.step(now);
+            done += work.done;
+            due = work.next_deadline;
             if let Some(halt) = driver.halted() {
                 return Err(format!("driver: {halt:?}").into());
             }
         }
-        Ok(done + self.cluster.do_work(now)?.done)
+        let work = self.cluster.do_work(now)?;
+        self.due = due.min(work.next_deadline);
+        Ok(done + work.done)
+    }
+
+    fn idle(&mut self, done: usize, now: Now) {
+        let until_due = (self.due - now.mono).max(Nanos(0));
+        os::thread::perform(self.idle.after(done, until_due), self.network.as_ref());
     }
 
     /// Hands over when each message was sent that has come back; returns how many.
@@ -170,9 +191,8 @@ impl Load {
             if now.mono >= end || self.times.len() + FRAGMENT_LIMIT > self.times.capacity() {
                 return Ok(now.mono);
             }
-            if self.pass(now)? == 0 {
-                self.session.pace.idle();
-            }
+            let done = self.pass(now)?;
+            self.session.idle(done, now);
         }
     }
 
@@ -223,7 +243,7 @@ pub(super) fn first_echo(options: &Options) -> Result<(), Failure> {
         session.step(now)?;
         session.poll(now, |_| is_heard = true);
         is_sent = is_sent || session.send()?;
-        session.pace.idle();
+        session.idle(0, now);
     }
     println!("ECHO");
     // Whoever waits for it still looks at this process.
@@ -267,9 +287,7 @@ pub(super) fn outage(options: &Options) -> Result<(), Failure> {
                 next_look = now.mono + LOOK_INTERVAL;
             }
         }
-        if done == 0 {
-            session.pace.idle();
-        }
+        session.idle(done, now);
     }
     println!("OUTAGE {}", back.map_or(0, |back| (back - killed).0));
     os::thread::sleep(LIMIT);
