@@ -7,7 +7,7 @@ use archive::checksum::Checksum;
 use cluster::ConsensusModule;
 use cluster::authentication::AcceptAll;
 use cluster_service::Container;
-use consensus::{Counters, ElectionState, Rules};
+use consensus::{Counters, ElectionState, ModuleState, Rules};
 use runtime::agent::Together;
 use runtime::{Agent, Halt, Nanos, Now, Ports, Work};
 
@@ -31,6 +31,8 @@ pub(super) const SEGMENT_LENGTH: i32 = 128 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct View {
     pub(super) is_leading: bool,
+    /// Whether it has read its log and its snapshot, and its services have started.
+    pub(super) is_recovered: bool,
     pub(super) election: ElectionState,
     pub(super) term: i64,
     pub(super) commit: i64,
@@ -43,6 +45,7 @@ impl Default for View {
     fn default() -> Self {
         Self {
             is_leading: false,
+            is_recovered: false,
             election: ElectionState::Init,
             term: -1,
             commit: 0,
@@ -79,6 +82,7 @@ impl Agent for Watched {
         if let Some(core) = self.module.core() {
             *lock(&self.view) = View {
                 is_leading: core.is_leading(),
+                is_recovered: core.module_state() != ModuleState::Init,
                 election: core.election_state(),
                 term: core.leadership_term_id().0,
                 commit: core.commit_position().0,
@@ -232,6 +236,11 @@ fn archive_config(plan: &Plan, member: usize) -> archive::Config {
     let address = Plan::address(member);
     config.control.replication_channel = format!("aeron:udp?endpoint={address}:0");
     config
+}
+
+/// Without a word of its leader for how long a member calls an election.
+pub(super) fn leader_timeout() -> Nanos {
+    cluster::config::Config::fast().timeouts.leader_heartbeat_timeout
 }
 
 fn module_config(plan: &Plan, member: usize) -> cluster::config::Config {

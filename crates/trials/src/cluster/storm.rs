@@ -55,8 +55,6 @@ pub(super) struct Storm {
     snapshots: Rng,
     /// Which voters are killed.
     pub(super) voters: Rng,
-    /// Longest time until a leader since healing.
-    pub(super) leaderless: Nanos,
 }
 
 impl Drop for Storm {
@@ -107,7 +105,6 @@ impl Storm {
             last_snapshot: Nanos(0),
             links: LinkFaults::default(),
             struck: vec![0; Trouble::ALL.len()],
-            leaderless: Nanos(0),
         };
         storm.observe_votes();
         storm.start_drivers()?;
@@ -154,7 +151,7 @@ impl Storm {
     }
 
     /// Ends all faults, then waits until all is answered and equal.
-    pub(super) fn heal(&mut self, leader: Nanos, bound: Nanos) -> Result<(), Failure> {
+    pub(super) fn heal(&mut self, bound: Nanos) -> Result<(), Failure> {
         self.tell("faults end");
         self.world.heal();
         self.observe_votes();
@@ -166,12 +163,10 @@ impl Storm {
         self.callers.iter_mut().for_each(|caller| caller.again = Nanos(0));
         lock(&self.oracle).phase = Phase::Calm;
         let began = self.world.elapsed();
-        let mut led = None;
+        // Who stands still goes on by itself.
+        let still = self.members.iter().map(|member| member.paused_until);
+        self.watch.heal(still.fold(began, Nanos::max));
         loop {
-            if led.is_none() && self.watch.leader().is_some() {
-                led = Some(self.world.elapsed() - began);
-                self.leaderless = self.world.elapsed() - began;
-            }
             if lock(&self.oracle).fresh >= FRESH {
                 lock(&self.oracle).phase = Phase::Quiet;
             }
@@ -180,12 +175,11 @@ impl Storm {
             if reasons.is_empty() {
                 return Ok(());
             }
-            let is_late = waited >= leader && led.is_none();
             let is_over = waited >= bound;
             if self.plan.is_hostile && is_over {
                 return Ok(());
             }
-            if (is_late && !self.plan.is_hostile) || is_over {
+            if is_over {
                 let what = format!("I-20: {} ms after healing: {}", waited.as_millis(), reasons);
                 return Err(self.failure(what));
             }
@@ -237,8 +231,12 @@ impl Storm {
             ..Totals::default()
         };
         let trace_hash = self.world.trace_hash() ^ oracle.hash();
-        let (struck, leaderless) = (self.struck.clone(), self.leaderless);
-        Ok(Outcome { totals, struck, points: point::disarm(), leaderless, trace_hash })
+        let struck = self.struck.clone();
+        let healing = self.watch.healing.filter(|_| !self.plan.is_hostile);
+        let (recovered, leaderless) =
+            (healing.and_then(|it| it.recovered), healing.map(|it| it.leaderless));
+        let points = point::disarm();
+        Ok(Outcome { totals, struck, points, recovered, leaderless, trace_hash })
     }
 
     /// I-24: all clients end in order, and their drivers hold what they held before there were any.

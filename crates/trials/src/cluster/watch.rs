@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use consensus::Counters;
 use runtime::{Nanos, Ports};
 
+use super::LEADER_TIMEOUTS;
 use super::frames::Disk;
-use super::node::View;
+use super::healing::Healing;
+use super::node::{View, leader_timeout};
 use super::oracle::Oracle;
 use super::votes::Votes;
 use crate::lock;
@@ -38,6 +40,10 @@ pub(super) struct Watch {
     committed: Vec<u8>,
     /// Up to where it was committed first in which term.
     committed_in: BTreeMap<i64, i64>,
+    /// How long nobody led since faults ended.
+    pub(super) healing: Option<Healing>,
+    /// How long that may be.
+    leaderless_max: Nanos,
 }
 
 impl Watch {
@@ -52,8 +58,17 @@ impl Watch {
             Seen { view, last, disk: Disk::new(ports), held: 0, is_known: false }
         };
         let members = disks.into_iter().map(seen).collect();
-        let (leaders, committed) = (BTreeMap::new(), Vec::new());
-        Self { oracle, votes, quorum, members, leaders, committed, committed_in: BTreeMap::new() }
+        Self {
+            oracle,
+            votes,
+            quorum,
+            members,
+            leaders: BTreeMap::new(),
+            committed: Vec::new(),
+            committed_in: BTreeMap::new(),
+            healing: None,
+            leaderless_max: Nanos(leader_timeout().0 * LEADER_TIMEOUTS),
+        }
     }
 
     /// A member begins a life.
@@ -113,6 +128,11 @@ impl Watch {
         self.members.iter().map(|seen| seen.last).collect()
     }
 
+    /// The last of the faults ends `at` a time.
+    pub(super) fn heal(&mut self, at: Nanos) {
+        self.healing = Some(Healing::new(self.quorum, at));
+    }
+
     /// How many terms had a leader so far.
     pub(super) fn terms(&self) -> usize {
         self.leaders.len()
@@ -132,6 +152,13 @@ impl Watch {
             if progress.has_started && progress.position > view.commit {
                 let (at, commit) = (progress.position, view.commit);
                 oracle.fail(format!("I-7: service of {member} at {at}, commit position {commit}"));
+            }
+        }
+        if let Some(healing) = &mut self.healing {
+            healing.look(self.members.iter().map(|seen| seen.last), now);
+            if healing.leaderless > self.leaderless_max {
+                let millis = healing.leaderless.as_millis();
+                lock(&self.oracle).fail(format!("I-20: nobody leads for {millis} ms"));
             }
         }
         let mut oracle = lock(&self.oracle);
@@ -216,6 +243,11 @@ impl Watch {
             lock(&self.oracle).fail(what);
             return;
         };
+        if from > known {
+            let what = format!("I-6: member {member} commits from {from}, known up to {known}");
+            lock(&self.oracle).fail(what);
+            return;
+        }
         let (begin, end) = (as_index(from), as_index(to.min(known)));
         if end > begin && log[..end - begin] != self.committed[begin..end] {
             let what = difference(Some(log), &self.committed[begin..end], from);
