@@ -18,14 +18,19 @@
 mod frames;
 mod healing;
 pub mod lab;
+mod lab_hands;
 mod leaks;
 mod lives;
 mod minimise;
 mod node;
+mod operator;
 mod oracle;
 mod party;
 mod plan;
+mod quirks;
+mod records;
 mod scenario;
+mod second;
 mod service;
 mod storm;
 mod strike;
@@ -37,6 +42,7 @@ mod watch;
 use consensus::Rules;
 use runtime::Nanos;
 
+pub use lab_hands::Part;
 pub use minimise::{Minimal, minimise};
 pub use plan::Trouble;
 pub use scenario::{Scenario, ScenarioError, Strike};

@@ -30,7 +30,7 @@ pub struct Seen {
 
 /// Members and clients, and a hand on them.
 pub struct Lab {
-    storm: Storm,
+    pub(super) storm: Storm,
     rng: Rng,
 }
 
@@ -312,7 +312,7 @@ impl Lab {
         lock(&self.storm.oracle).snapshots_written
     }
 
-    fn host(&self, member: usize) -> HostId {
+    pub(super) fn host(&self, member: usize) -> HostId {
         self.storm.members[member].host
     }
 

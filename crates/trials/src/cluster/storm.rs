@@ -27,7 +27,7 @@ const FRESH: u64 = 100;
 /// see it.
 const SESSION_SPAN: Nanos = Nanos::from_secs(7);
 /// How long after its clients a driver has let go of what was theirs.
-const RELEASE_SPAN: Nanos = Nanos::from_secs(15);
+const RELEASE_SPAN: Nanos = Nanos::from_secs(40);
 /// The counter by which a member is asked for a snapshot.
 const CONTROL_TOGGLE: CounterTypeId = CounterTypeId(202);
 
@@ -45,6 +45,8 @@ pub(super) struct Storm {
     pub(super) caller_hosts: Vec<HostId>,
     /// What the drivers of clients hold when there are no clients.
     bases: Vec<Base>,
+    /// What the drivers of members hold, at most, when they have just begun to serve.
+    member_base: Option<Base>,
     next_snapshot: Nanos,
     pub(super) last_snapshot: Nanos,
     /// How links are when nobody is singled out.
@@ -101,6 +103,7 @@ impl Storm {
             members,
             caller_hosts,
             bases: Vec::new(),
+            member_base: None,
             next_snapshot: Nanos::from_secs(1),
             last_snapshot: Nanos(0),
             links: LinkFaults::default(),
@@ -120,6 +123,7 @@ impl Storm {
         while self.world.elapsed() < span {
             let slice = Nanos::from_millis(5 + slices.below(60).cast_signed());
             self.run(slice)?;
+            self.note_member_base();
             self.strike_voters();
             let is_due = |at: u64| Nanos::from_millis(at.cast_signed()) <= self.world.elapsed();
             if let Some(strike) = strikes.next_if(|strike| is_due(strike.at)) {
@@ -162,6 +166,7 @@ impl Storm {
         }
         self.callers.iter_mut().for_each(|caller| caller.again = Nanos(0));
         lock(&self.oracle).phase = Phase::Calm;
+        lock(&self.oracle).quirks.poison(&[]);
         let began = self.world.elapsed();
         // Who stands still goes on by itself.
         let still = self.members.iter().map(|member| member.paused_until);
@@ -239,15 +244,44 @@ impl Storm {
         Ok(Outcome { totals, struck, points, recovered, leaderless, trace_hash })
     }
 
-    /// I-24: all clients end in order, and their drivers hold what they held before there were any.
-    /// Returns how many datagrams those drivers found to be invalid.
+    /// Takes down what the drivers of members hold once all are in service, before anything
+    /// strikes.
+    fn note_member_base(&mut self) {
+        let is_in_service = |view: &View| view.is_settled();
+        if self.member_base.is_some() || !self.watch.views().iter().all(is_in_service) {
+            return;
+        }
+        let mut base = Base::default();
+        for member in 0..self.members.len() {
+            base.widen(&self.member_holds(member));
+        }
+        self.member_base = Some(base);
+    }
+
+    fn member_holds(&self, member: usize) -> Base {
+        Base::of(&self.world.ports(self.members[member].watcher))
+    }
+
+    /// I-24: all clients end in order, and their drivers hold what they held before there were any,
+    /// those of members no more than when they began to serve. Returns how many datagrams the
+    /// drivers of clients found to be invalid.
     fn close(&mut self) -> Result<u64, Failure> {
-        let members = self.members.iter_mut().filter_map(|member| member.id.take());
-        let callers = self.callers.iter_mut().filter_map(|caller| caller.id.take());
-        for id in callers.chain(members).collect::<Vec<_>>() {
+        for id in self.callers.iter_mut().filter_map(|caller| caller.id.take()).collect::<Vec<_>>()
+        {
             self.world.stop(id);
         }
         self.world.run_for(RELEASE_SPAN);
+        for member in 0..self.members.len() {
+            let held = self.member_holds(member);
+            let base = self.member_base.as_ref().filter(|_| !self.plan.is_hostile);
+            if let Some(what) = base.and_then(|base| base.outgrown_by(&held)) {
+                return Err(self.failure(format!("I-24: the driver of member {member}: {what}")));
+            }
+        }
+        for id in self.members.iter_mut().filter_map(|member| member.id.take()).collect::<Vec<_>>()
+        {
+            self.world.stop(id);
+        }
         let mut invalid = 0;
         for (index, &host) in self.caller_hosts.iter().enumerate() {
             let observer = self.world.observer(host);

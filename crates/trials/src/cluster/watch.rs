@@ -42,6 +42,8 @@ pub(super) struct Watch {
     committed_in: BTreeMap<i64, i64>,
     /// How long nobody led since faults ended.
     pub(super) healing: Option<Healing>,
+    /// What modules have saved of themselves, by position.
+    snapshots: BTreeMap<i64, Vec<u8>>,
     /// How long that may be.
     leaderless_max: Nanos,
 }
@@ -67,6 +69,7 @@ impl Watch {
             committed: Vec::new(),
             committed_in: BTreeMap::new(),
             healing: None,
+            snapshots: BTreeMap::new(),
             leaderless_max: Nanos(leader_timeout().0 * LEADER_TIMEOUTS),
         }
     }
@@ -103,6 +106,27 @@ impl Watch {
     fn check_records(&mut self, member: usize) {
         if let Err(what) = self.members[member].disk.check_records() {
             lock(&self.oracle).fail(format!("I-17: member {member}: {what}"));
+        }
+    }
+
+    /// I-17, the catalog, once its archive has looked after it; I-15: the modules of all members
+    /// save the same at one position.
+    fn check_recordings(&mut self, member: usize) {
+        let disk = &self.members[member].disk;
+        if let Err(what) = disk.check_catalog() {
+            lock(&self.oracle).fail(format!("I-17: member {member}: {what}"));
+        }
+        for (position, bytes) in disk.module_snapshots() {
+            let known = self.snapshots.entry(position).or_insert_with(|| bytes.clone());
+            if *known != bytes {
+                let same = known.iter().zip(&bytes).take_while(|(one, two)| one == two).count();
+                lock(&self.oracle).fail(format!(
+                    "I-15: the module of member {member} saves {} bytes at {position}, others {}, \
+                     which part at {same}",
+                    bytes.len(),
+                    known.len()
+                ));
+            }
         }
     }
 
@@ -172,6 +196,8 @@ impl Watch {
         let seen = &mut self.members[member];
         if !seen.is_known {
             seen.is_known = true;
+            self.check_recordings(member);
+            let seen = &mut self.members[member];
             let (append, held) = (view.append, seen.held);
             if append < held {
                 let what = format!("I-25: member {member} had {held} and begins with {append}");
@@ -281,6 +307,7 @@ impl Watch {
                 lock(&self.oracle).fail(format!("I-8: member {member}: {what}"));
             }
             self.check_records(member);
+            self.check_recordings(member);
         }
     }
 }
