@@ -309,8 +309,11 @@ impl Canvass {
 /// When the node has just started, whoever was heard may not yet hear: a request that is lost costs
 /// a ballot, too.
 fn nomination_delay(ctx: &mut Context) -> Nanos {
-    let (half, interval) =
-        (ctx.ballot_timeout().0 / 2, ctx.config.timeouts.election_status_interval);
+    // After ballots that failed candidates are further apart, but never by more than it takes to
+    // miss a leader.
+    let timeouts = &ctx.config.timeouts;
+    let half = ctx.ballot_timeout().min(timeouts.leader_heartbeat_timeout).0 / 2;
+    let interval = timeouts.election_status_interval;
     let is_appointed = ctx.config.appointed_leader == Some(ctx.id());
     match (is_appointed || ctx.members.is_first_candidate(ctx.own_log()), ctx.failures) {
         (true, 0) if ctx.is_extended_canvass => Nanos(half.min(2 * interval.0)),
