@@ -116,13 +116,8 @@ impl Joining {
         let Door::Open(subscription) = self.door else {
             unreachable!("an image was found in the open subscription");
         };
-        let reader = LogReader {
-            join: self.join,
-            subscription,
-            image,
-            parts: Parts::default(),
-            seen: None,
-        };
+        let reader =
+            LogReader { join: self.join, subscription, image, parts: Parts::default(), seen: None };
         (None, Joined::Reading(Box::new(reader)))
     }
 

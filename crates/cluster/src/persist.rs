@@ -60,7 +60,15 @@ impl Persister {
         let (background, state) = (ports.background(), State::Idle);
         let is_directory_synced = !recording_log.is_new();
         let finding = None;
-        Self { recording_log, node_state, background, directory, state, is_directory_synced, finding }
+        Self {
+            recording_log,
+            node_state,
+            background,
+            directory,
+            state,
+            is_directory_synced,
+            finding,
+        }
     }
 
     /// What went wrong with a record without ending anything, once.

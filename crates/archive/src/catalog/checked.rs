@@ -41,12 +41,7 @@ impl Catalog {
         Ok(())
     }
 
-    fn compare_entry(
-        &self,
-        bytes: &[u8],
-        offset: u64,
-        count: &mut usize,
-    ) -> Result<usize, String> {
+    fn compare_entry(&self, bytes: &[u8], offset: u64, count: &mut usize) -> Result<usize, String> {
         let frame = Frame::decode(bytes).map_err(|error| error.to_string())?;
         let frame = frame.ok_or("zeros before the end")?;
         if frame.state == RecordingState::Valid {

@@ -119,14 +119,18 @@ fn what_the_disk_brings_otherwise_than_it_was_written_is_not_written_anew() {
     };
     // Bits of the file, for ever: header, a state, a position, a channel of the entries around.
     let second = HEADER_LENGTH + 256;
-    for at in [NEXT_RECORDING_ID_OFFSET, HEADER_LENGTH + STATE_OFFSET, 0x58, 0xb0, second + 256 + 90]
+    for at in
+        [NEXT_RECORDING_ID_OFFSET, HEADER_LENGTH + STATE_OFFSET, 0x58, 0xb0, second + 256 + 90]
     {
         let disk = Disk::new();
         let mut catalog = filled(&disk);
         let before = disk.read(FILE_NAME);
         disk.write(FILE_NAME, at as u64, &[before[at] ^ 2]);
         let refused = catalog.update(1, |it| it.original_channel = long.clone());
-        assert!(matches!(refused, Err(CatalogError::Entry { .. } | CatalogError::Header(_))), "{at}");
+        assert!(
+            matches!(refused, Err(CatalogError::Entry { .. } | CatalogError::Header(_))),
+            "{at}"
+        );
         disk.write(FILE_NAME, at as u64, &[before[at]]);
         assert_eq!(disk.read(FILE_NAME), before, "{at}: nothing was written");
         catalog.update(1, |it| it.original_channel = long.clone()).unwrap();
