@@ -85,8 +85,9 @@ fn cargo(tree: &Path, arguments: &[&str]) -> Command {
 }
 
 fn build(tree: &Path) -> Result<(), BugsError> {
+    let trials = ["build", "--package", "coracle-trials", "--bin", "seeds", "--bin", "images"];
     let core = [&["test", "--no-run"][..], &CORE].concat();
-    for arguments in [&["build", "--package", "coracle-trials", "--bin", "seeds"][..], &core] {
+    for arguments in [&trials[..], &core] {
         let status = cargo(tree, arguments).args(PROFILE).status();
         if !status.is_ok_and(|status| status.success()) {
             return Err(BugsError::Program("the build of the copy with all defects"));
@@ -98,9 +99,15 @@ fn build(tree: &Path) -> Result<(), BugsError> {
 /// Runs the trial of a defect until it is found.
 fn look(tree: &Path, bug: &Bug, number: u32) -> Result<Verdict, BugsError> {
     let count = bug.seeds.to_string();
+    let programs = tree.with_file_name("build").join("trial");
     let mut command = match bug.trial {
+        Trial::Images => {
+            let mut command = Command::new(programs.join("images"));
+            command.args(["--count", &count]);
+            command
+        }
         Trial::Cluster | Trial::Transport => {
-            let mut command = Command::new(tree.with_file_name("build").join("trial/seeds"));
+            let mut command = Command::new(programs.join("seeds"));
             command.args([bug.trial.name(), "--until-failure", "--count", &count]);
             command
         }
@@ -130,7 +137,8 @@ fn look(tree: &Path, bug: &Bug, number: u32) -> Result<Verdict, BugsError> {
 fn failure(text: &str, first: u64) -> Option<(u64, String)> {
     text.lines().find_map(|line| {
         let (_, rest) = line.split_once("seed ")?;
-        let (seed, what) = rest.split_once(": ")?;
+        let end = if line.starts_with("FAULT ") { "), " } else { ": " };
+        let (seed, what) = rest.split_once(end)?;
         let seed: u64 = seed.parse().ok()?;
         Some((seed + 1 - first, what.chars().take(120).collect()))
     })
@@ -146,6 +154,9 @@ mod tests {
         assert_eq!(failure(text, 1), Some((7, "after 20 ms: I-5: it".to_string())));
         let core = "thread 'x' panicked at y:\n3 members, seed 0: I-1: two\n";
         assert_eq!(failure(core, 0), Some((1, "I-1: two".to_string())));
+        let image = "FAULT extend (seed 3), killed after event 2 of 9: a write: lost\n    replay";
+        let what = "killed after event 2 of 9: a write: lost";
+        assert_eq!(failure(image, 1), Some((3, what.to_string())));
         assert_eq!(failure("all went well", 1), None);
     }
 

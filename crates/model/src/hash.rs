@@ -39,6 +39,16 @@ impl Renaming {
         all.into_iter().map(Self).collect()
     }
 
+    /// Where these names stand among all ways.
+    #[must_use]
+    pub fn index(names: &[usize]) -> usize {
+        let lower = |(at, name): (usize, &usize)| {
+            names[at + 1..].iter().filter(|later| *later < name).count()
+        };
+        let ways = |at: usize| (1..names.len() - at).product::<usize>();
+        names.iter().enumerate().map(|(at, name)| lower((at, name)) * ways(at)).sum()
+    }
+
     /// The new name of `member`; who is not one keeps its name.
     #[must_use]
     pub fn of(&self, member: MemberId) -> MemberId {
@@ -112,6 +122,8 @@ mod tests {
     fn there_are_as_many_renamings_as_orders() {
         assert_eq!(Renaming::all(3).len(), 6);
         assert_eq!(Renaming::all(3)[0], Renaming(vec![0, 1, 2]));
-        assert_eq!(Renaming::all(5).len(), 120);
+        let all = Renaming::all(5);
+        assert_eq!(all.len(), 120);
+        assert!((0..120).all(|at| Renaming::index(&all[at].0) == at));
     }
 }

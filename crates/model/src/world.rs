@@ -13,6 +13,8 @@ use crate::node::{Entry, Event, Node};
 use crate::setup::Setup;
 use crate::twins::Twins;
 
+/// Members, at most.
+const MEMBERS_MAX: usize = 5;
 /// Longest row: 5 members, what was committed, 4 late messages.
 pub const ROW: usize = 10;
 /// A state: situations, ghost, late messages; unused places hold [`NOTHING`].
@@ -417,13 +419,32 @@ impl World {
         }
         // Only namings that sort the members by what is the same under all namings.
         let members = self.setup.members;
-        let ranks: Vec<u64> = (0..members).map(|member| self.member(row, member).rank).collect();
-        let mut lowest = u128::MAX;
+        let mut order = [(u64::MAX, 0); MEMBERS_MAX];
+        for (member, place) in order.iter_mut().enumerate().take(members) {
+            *place = (self.member(row, member).rank, member);
+        }
+        let order = &mut order[..members];
+        order.sort_unstable();
+        let first = self.renamed_hash(row, named(order));
+        let mut is_alike = true;
+        for at in 1..members {
+            // If members of one rank may change places with their neighbours, they may in any way.
+            if is_alike && order[at - 1].0 == order[at].0 {
+                order.swap(at - 1, at);
+                is_alike = self.renamed_hash(row, named(order)) == first;
+                order.swap(at - 1, at);
+            }
+        }
+        if is_alike {
+            return first;
+        }
+        let mut lowest = first;
         for renaming in 0..self.renamings.len() {
             let names = &self.renamings[renaming].0;
-            let is_sorted = (0..members)
-                .all(|a| (0..members).all(|b| ranks[a] >= ranks[b] || names[a] < names[b]));
-            if is_sorted {
+            let is_below = |one: &(u64, usize), two: &(u64, usize)| {
+                one.0 >= two.0 || names[one.1] < names[two.1]
+            };
+            if order.iter().all(|one| order.iter().all(|two| is_below(one, two))) {
                 lowest = lowest.min(self.renamed_hash(row, renaming));
             }
         }
@@ -486,6 +507,15 @@ impl World {
             (0..self.setup.members).map(|member| self.member(row, member)).collect();
         self.ghost(row).check(&self.setup, &cluster)
     }
+}
+
+/// The renaming by which members are called by their places in `order`.
+fn named(order: &[(u64, usize)]) -> usize {
+    let mut names = [0; MEMBERS_MAX];
+    for (name, &(_, member)) in order.iter().enumerate() {
+        names[member] = name;
+    }
+    Renaming::index(&names[..order.len()])
 }
 
 /// What another's log or recording has for `member`.

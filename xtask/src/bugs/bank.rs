@@ -12,7 +12,7 @@ pub(super) struct Bug {
     /// What is wrong with it in place.
     pub(super) what: String,
     pub(super) trial: Trial,
-    /// Seeds that the trial may take to find it.
+    /// Seeds that the trial may take to find it; in the trial of images, images.
     pub(super) seeds: u64,
     pub(super) edits: Vec<Edit>,
 }
@@ -26,6 +26,8 @@ pub(super) enum Trial {
     Cluster,
     /// Cores of consensus alone.
     Core,
+    /// What is left of files when a process or its power ends.
+    Images,
 }
 
 /// One change. `PLANTED` in the new text stands for whether this defect is switched on.
@@ -42,12 +44,13 @@ impl Trial {
             Self::Transport => "transport",
             Self::Cluster => "cluster",
             Self::Core => "core",
+            Self::Images => "images",
         }
     }
 
     pub(super) const fn first_seed(self) -> u64 {
         match self {
-            Self::Transport | Self::Cluster => 1,
+            Self::Transport | Self::Cluster | Self::Images => 1,
             Self::Core => 0,
         }
     }
@@ -73,6 +76,7 @@ fn bug(table: &toml::Table) -> Result<Bug, BugsError> {
         "transport" => Trial::Transport,
         "cluster" => Trial::Cluster,
         "core" => Trial::Core,
+        "images" => Trial::Images,
         other => return Err(BugsError::Bank(format!("{name}: no trial {other}"))),
     };
     let seeds = table.get("seeds").and_then(toml::Value::as_integer);

@@ -8,7 +8,7 @@ use super::BugsError;
 use super::bank::{Bug, Edit};
 
 /// What the copy has beyond the bank: the switch itself, and who sets it.
-const SWITCH: [(&str, &str, &str); 3] = [
+const SWITCH: [(&str, &str, &str); 4] = [
     (
         "crates/wire/src/lib.rs",
         "pub mod position;",
@@ -24,6 +24,7 @@ const SWITCH: [(&str, &str, &str); 3] = [
          }",
     ),
     ("crates/trials/src/bin/seeds.rs", "fn main() -> ExitCode {", SET_IN_MAIN),
+    ("crates/trials/src/bin/images.rs", "fn main() -> ExitCode {", SET_IN_MAIN),
     ("crates/consensus/tests/cluster.rs", "fn run(members: usize, count: u64) -> Totals {", SET),
 ];
 

@@ -199,7 +199,7 @@ impl Watch {
     fn check_complete(&mut self, member: usize, term: i64) {
         let end = self.committed_in.range(..term).map(|(_, &end)| end).max().unwrap_or(0);
         let log = self.members[member].disk.log(0, end);
-        let committed = &self.committed[..as_index(end)];
+        let committed = self.committed.get(..as_index(end)).unwrap_or(&self.committed);
         if log.as_deref() != Some(committed) {
             let what = difference(log, committed, 0);
             lock(&self.oracle).fail(format!("I-4: leader {member} of term {term}: {what}"));

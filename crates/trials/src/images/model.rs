@@ -66,6 +66,8 @@ pub(super) struct Truth {
     pub(super) id: i64,
     pub(super) start: i64,
     pub(super) bytes: Rc<Vec<u8>>,
+    /// How many facts were noted before: what was cut off later is no longer to be found.
+    pub(super) noted: usize,
 }
 
 /// What may be found of one recording.
@@ -101,7 +103,7 @@ impl Model {
         for recording in directory.catalog.iter_from(0) {
             let found = expected.iter().find(|it| it.id == recording.id && it.may_exist);
             let expected = found.ok_or_else(|| format!("nobody made {recording:?}"))?;
-            self.check(expected, recording, &*ports.files)
+            self.check(expected, recording, known, &*ports.files)
                 .map_err(|cause| format!("{cause}\n    {expected:?}\n    {recording:?}"))?;
         }
         for expected in expected.iter().filter(|it| it.must_exist) {
@@ -134,6 +136,7 @@ impl Model {
         &self,
         expected: &Expected,
         recording: &Recording,
+        known: usize,
         files: &dyn Files,
     ) -> Result<(), String> {
         let (start, stop) = (recording.start_position, recording.stop_position);
@@ -154,13 +157,27 @@ impl Model {
         let is_true = |truth: &Truth| {
             let skipped = usize::try_from(start - truth.start).unwrap_or(usize::MAX);
             let count = usize::try_from(proven - start).unwrap_or(0);
-            let told = truth.bytes.get(skipped..).unwrap_or(&[]);
+            let end = self.end_of(truth, known);
+            let told = truth.bytes[..end].get(skipped..).unwrap_or(&[]);
             truth.id == recording.id && told.len() >= bytes.len() && told[..count] == bytes[..count]
         };
         if bytes.is_empty() || self.truths.iter().any(is_true) {
             return Ok(());
         }
         Err("holds what was never recorded".to_string())
+    }
+}
+
+impl Model {
+    /// How much of what was there is not known to have been cut off since.
+    fn end_of(&self, truth: &Truth, known: usize) -> usize {
+        let facts = self.facts.get(truth.noted..known).unwrap_or(&[]);
+        let cuts = facts.iter().filter_map(|fact| match fact {
+            Fact::Done(Change::Truncate { id, to }) if *id == truth.id => Some(*to - truth.start),
+            _ => None,
+        });
+        let lengths = cuts.map(|cut| usize::try_from(cut).unwrap_or(0));
+        lengths.min().unwrap_or(usize::MAX).min(truth.bytes.len())
     }
 }
 

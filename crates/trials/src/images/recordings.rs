@@ -74,7 +74,8 @@ impl Run {
         let recording = Recording { stop_position: stop, ..self.recording(id)? };
         let (files, path) = (&*self.bed.ports().files, &self.config.storage.directory);
         let bytes = Rc::new(content(&recording, files, path).map_err(Fault::run)?);
-        self.truths.push(Truth { id, start: recording.start_position, bytes });
+        let noted = self.bed.facts.len();
+        self.truths.push(Truth { id, start: recording.start_position, bytes, noted });
         Ok(())
     }
 
@@ -272,7 +273,8 @@ pub(super) fn migrate(seed: u64) -> Result<Scene, Fault> {
     let before = run.truths.len() - 2;
     let kept = run.truths[before].bytes[..join as usize].to_vec();
     let whole = [kept.as_slice(), run.truths[before + 1].bytes.as_slice()].concat();
-    run.truths.push(Truth { id: first, start: 0, bytes: Rc::new(whole) });
+    let noted = run.bed.facts.len();
+    run.truths.push(Truth { id: first, start: 0, bytes: Rc::new(whole), noted });
     run.bed.ask(|it| it.migrate_segments(second, first))?;
     run.bed.note(Fact::Done(change));
     run.await_deletion(second, i64::MAX)?;
