@@ -130,6 +130,20 @@ fn manual_destinations_are_added_and_removed_by_command() {
 }
 
 #[test]
+fn a_destination_that_is_added_to_a_publication_without_receivers_gets_a_setup_at_once() {
+    let mut group = Group::new(2);
+    let channel = "aeron:udp?endpoint=10.0.0.2:20001";
+    let subscription = group.subscribe(1, channel);
+    let publication = group.publish(0, "aeron:udp?control-mode=manual|term-length=64k");
+    // Setups go out every 20 ms, so far to nobody.
+    group.run(Nanos::from_millis(21));
+    let registration_id = CorrelationId(publication.ready.id);
+    group.succeed(0, Request::AddDestination { registration_id, channel });
+    group.run(Nanos::from_millis(5));
+    assert_eq!(group.clients[1].images(subscription).len(), 1);
+}
+
+#[test]
 fn the_slowest_of_a_group_sets_the_pace_until_it_is_gone() {
     let mut group = Group::new(3);
     let channel =

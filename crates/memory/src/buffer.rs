@@ -295,6 +295,20 @@ impl AtomicBuffer {
         first.store(length, Ordering::Release);
     }
 
+    /// Asks for the line at `offset`, which may lie anywhere, to be brought near.
+    #[inline]
+    pub(crate) fn prefetch(&self, offset: usize) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let address = self.base.as_ptr().wrapping_add(offset);
+            // SAFETY: a hint: it touches no memory and cannot fault, whatever the address.
+            unsafe { _mm_prefetch(address.cast_const().cast(), _MM_HINT_T0) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = offset;
+    }
+
     /// Loads the two halves of the word at `offset`: the first by acquire, then the other.
     #[inline]
     #[must_use]

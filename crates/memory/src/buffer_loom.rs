@@ -241,6 +241,8 @@ impl AtomicBuffer {
         self.store_i32_release(offset, length);
     }
 
+    pub(crate) fn prefetch(&self, _offset: usize) {}
+
     #[must_use]
     pub fn load_halves_acquire(&self, offset: usize) -> (i32, i32) {
         let first = self.load_i32_acquire(offset);

@@ -1,5 +1,6 @@
 //! The files port over the kernel.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -7,8 +8,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use runtime::EpochNanos;
 use runtime::files::{Entry, File, FileLock, Files, Mapping, SyncKind};
@@ -17,6 +19,30 @@ use crate::{check, mmap};
 
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
+
+/// Directories whose names are durable: which they were then.
+static DURABLE: Mutex<BTreeMap<PathBuf, Identity>> = Mutex::new(BTreeMap::new());
+
+/// What tells a directory from another that is made in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    created: SystemTime,
+}
+
+impl Identity {
+    /// None where the system does not tell.
+    fn of(directory: &Path) -> Option<Self> {
+        let metadata = fs::metadata(directory).ok()?;
+        let created = metadata.created().ok()?;
+        Some(Self { device: metadata.dev(), inode: metadata.ino(), created })
+    }
+}
+
+fn durable() -> MutexGuard<'static, BTreeMap<PathBuf, Identity>> {
+    DURABLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The files of this host.
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,6 +131,17 @@ impl Files for OsFiles {
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         fs::File::open(path)?.sync_all()
+    }
+
+    fn is_noted_durable(&self, directory: &Path) -> bool {
+        let noted = durable().get(directory).copied();
+        noted.is_some() && noted == Identity::of(directory)
+    }
+
+    fn note_durable(&self, directory: &Path) {
+        if let Some(identity) = Identity::of(directory) {
+            durable().insert(directory.to_path_buf(), identity);
+        }
     }
 
     fn usable_space(&self, path: &Path) -> io::Result<u64> {

@@ -2,8 +2,8 @@
 //!
 //! An agent polls its sockets in turn, pass after pass, and most of them are silent most of the
 //! time. One look answers for all: it is taken by the first socket that is polled again since the
-//! last one. A socket that just gave something is tried without a look, so that a busy one costs no
-//! more than before.
+//! last one. A socket that just gave all that it was asked for is tried without a look, so that a
+//! busy one costs no more than before.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
@@ -105,7 +105,7 @@ pub(crate) struct Watch {
     slot: u32,
     /// The look that was known when it was last polled.
     seen: u64,
-    /// It gave something when it was last tried.
+    /// It may have had more when it was last tried.
     is_busy: bool,
 }
 
@@ -124,9 +124,9 @@ impl Watch {
         readiness.ready.load(Ordering::Acquire) & bit(self.slot.into()) != 0
     }
 
-    /// It was tried, and gave so many datagrams.
-    pub(crate) fn on_tried(&mut self, count: usize) {
-        self.is_busy = count > 0;
+    /// It was tried, and may have more or was emptied.
+    pub(crate) fn on_tried(&mut self, has_more: bool) {
+        self.is_busy = has_more;
     }
 }
 
@@ -166,9 +166,9 @@ mod tests {
         }
         assert_eq!(looks(&readiness), before + 6);
         first.recv(&mut [0; 8]).unwrap();
-        one.on_tried(1);
+        one.on_tried(true);
         assert!(one.is_worth_trying(), "it may have more");
-        one.on_tried(0);
+        one.on_tried(false);
         // The other's look may be from before, once.
         assert!(!one.is_worth_trying() || !one.is_worth_trying());
     }

@@ -22,6 +22,10 @@ use crate::udp_plain::{DATAGRAM_LENGTH_MAX, Shape};
 
 /// Most messages received by one call.
 const RECEIVE_BATCH: usize = 8;
+/// The same while they are long: no more than a processor keeps at hand until they are handed over.
+const RECEIVE_BATCH_LONG: usize = 2;
+/// A long message: many datagrams that the kernel joined.
+const LONG: usize = 16 << 10;
 /// Most messages sent by one call.
 const SEND_BATCH: usize = 64;
 /// Most datagrams sent by one call: what the kernel takes as pieces of messages.
@@ -37,6 +41,10 @@ pub(crate) struct BatchSocket {
     shape: Shape,
     /// Whether runs go out as segmented messages.
     segments: bool,
+    /// Messages that the next call asks for: one alone after silence, for it mostly is alone.
+    batch: usize,
+    /// The last call gave all that it was asked for, which was several.
+    has_more: bool,
     pool: Arc<Pool>,
     watch: Option<Watch>,
 }
@@ -55,7 +63,7 @@ impl BatchSocket {
         let segments = can(libc::UDP_SEGMENT, 0);
         // Without it datagrams arrive one by one, which is just as well handled.
         let _ = can(libc::UDP_GRO, 1);
-        Self { socket, shape, segments, pool, watch: None }
+        Self { socket, shape, segments, batch: 1, has_more: false, pool, watch: None }
     }
 
     /// The same, tried only when there is something to read.
@@ -64,27 +72,35 @@ impl BatchSocket {
     }
 
     fn receive_into(
-        &self,
+        &mut self,
         scratch: &mut ReceiveScratch,
         limit: usize,
         on: &mut dyn FnMut(Datagram<'_>),
     ) -> io::Result<usize> {
         let mut count = 0;
         while count < limit {
-            let wanted = (limit - count).min(RECEIVE_BATCH);
+            let wanted = (limit - count).min(self.batch);
             match scratch.receive(&self.socket, wanted) {
                 Ok(messages) => {
                     for index in 0..messages {
                         count += scratch.hand_over(index, on);
                     }
-                    if messages < wanted {
+                    self.batch = scratch.next_batch(messages, wanted);
+                    self.has_more = messages == wanted && wanted > 1;
+                    if !self.has_more {
                         break;
                     }
                 }
                 Err(error) => match trouble_of(&error) {
-                    Trouble::NotNow => break,
+                    Trouble::NotNow => {
+                        self.has_more = false;
+                        break;
+                    }
                     Trouble::Again | Trouble::Refused | Trouble::Unreachable => {}
-                    _ if count > 0 => break,
+                    _ if count > 0 => {
+                        self.has_more = true;
+                        break;
+                    }
                     Trouble::Unsuitable | Trouble::Fatal => return Err(error),
                 },
             }
@@ -142,14 +158,16 @@ impl Socket for BatchSocket {
 
     fn receive(&mut self, limit: usize, on: &mut dyn FnMut(Datagram<'_>)) -> io::Result<usize> {
         if self.watch.as_mut().is_some_and(|watch| !watch.is_worth_trying()) {
+            self.batch = 1;
             return Ok(0);
         }
+        self.has_more = false;
         let mut scratch = self.pool.receive.take();
         let result = self.receive_into(&mut scratch, limit, on);
         self.pool.receive.put(scratch);
         if let Some(watch) = &mut self.watch {
             // A failure may hide what came before it.
-            watch.on_tried(*result.as_ref().unwrap_or(&1));
+            watch.on_tried(result.is_err() || self.has_more);
         }
         result
     }
@@ -236,6 +254,15 @@ impl ReceiveScratch {
             message.msg_controllen = size_of::<Control<libc::c_int>>();
             message.msg_flags = 0;
         }
+        if wanted == 1 {
+            let message = &mut self.messages[0];
+            // SAFETY: the message points to memory of this scratch, valid for writes of the lengths
+            // given; `self` is borrowed until the call ends.
+            let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message.msg_hdr, 0) };
+            let length = libc::c_uint::try_from(length).map_err(|_| io::Error::last_os_error())?;
+            message.msg_len = length;
+            return Ok(1);
+        }
         let (messages, count) = (self.messages.as_mut_ptr(), wanted as libc::c_uint);
         // SAFETY: each of the first `wanted` messages points to memory of its own inside of this
         // scratch, valid for writes of the lengths given; `self` is borrowed until the call ends.
@@ -263,6 +290,16 @@ impl ReceiveScratch {
             on(Datagram { source, bytes, received: None });
         }
         count
+    }
+
+    /// How many messages to ask for next, after so many of those that were wanted.
+    fn next_batch(&self, messages: usize, wanted: usize) -> usize {
+        let last = messages.checked_sub(1).and_then(|last| self.messages.get(last));
+        match last {
+            Some(last) if last.msg_len as usize >= LONG => RECEIVE_BATCH_LONG,
+            Some(_) if messages == wanted || messages > 1 => RECEIVE_BATCH,
+            _ => 1,
+        }
     }
 
     /// The length of the datagrams that were joined into a message, if any were.
@@ -314,6 +351,8 @@ struct Run {
     /// Place among the destinations.
     destination: Option<usize>,
     first_piece: usize,
+    /// Pieces of memory: datagrams that lie one behind the other make one.
+    pieces: usize,
     count: usize,
     /// Length of all datagrams but the last.
     length: usize,
@@ -372,15 +411,27 @@ impl SendScratch {
                 self.destinations.push(to.into());
             }
             let first_piece = self.pieces.len();
-            self.runs.push(Run { destination, first_piece, count, length: first.len() });
             let (run, rest) = datagrams.split_at(count);
-            self.pieces.extend(run.iter().map(|bytes| libc::iovec {
-                iov_base: bytes.as_ptr().cast_mut().cast(),
-                iov_len: bytes.len(),
-            }));
+            for bytes in run {
+                self.add_piece(first_piece, bytes);
+            }
+            let pieces = self.pieces.len() - first_piece;
+            self.runs.push(Run { destination, first_piece, pieces, count, length: first.len() });
             datagrams = rest;
         }
         true
+    }
+
+    /// Adds bytes to the run that begins with a piece.
+    fn add_piece(&mut self, first_piece: usize, bytes: &[u8]) {
+        let (iov_base, iov_len) = (bytes.as_ptr().cast_mut().cast::<libc::c_void>(), bytes.len());
+        if let Some(last) = self.pieces[first_piece..].last_mut()
+            && last.iov_base.addr() + last.iov_len == iov_base.addr()
+        {
+            last.iov_len += iov_len;
+            return;
+        }
+        self.pieces.push(libc::iovec { iov_base, iov_len });
     }
 
     /// Sends what is laid out; returns how many datagrams were accepted, at least one.
@@ -395,7 +446,7 @@ impl SendScratch {
                 None => (ptr::null_mut(), 0),
             };
             message.msg_iov = self.pieces[run.first_piece..].as_mut_ptr();
-            message.msg_iovlen = run.count;
+            message.msg_iovlen = run.pieces;
             (message.msg_control, message.msg_controllen) = (ptr::null_mut(), 0);
             if run.count > 1 {
                 let control = &mut self.controls[index];
@@ -406,6 +457,12 @@ impl SendScratch {
                 message.msg_control = (&raw mut *control).cast();
                 message.msg_controllen = size_of::<Control<u16>>();
             }
+        }
+        if let [run] = &*self.runs {
+            let message = &raw const self.messages[0].msg_hdr;
+            // SAFETY: as below, of the one message.
+            let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), message, 0) };
+            return if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(run.count) };
         }
         let (messages, count) = (self.messages.as_mut_ptr(), self.runs.len() as libc::c_uint);
         // SAFETY: the first `count` messages were just set: names and controls are this scratch's,
@@ -466,7 +523,8 @@ mod tests {
         let batch = [Outgoing { to, datagrams: &datagrams }];
         assert_eq!(sender.send(&batch).unwrap(), sent.len());
         let mut received = Vec::new();
-        receiver.receive(100, &mut |datagram| received.push(datagram.bytes.to_vec())).unwrap();
+        let mut on_datagram = |datagram: Datagram<'_>| received.push(datagram.bytes.to_vec());
+        while receiver.receive(100, &mut on_datagram).unwrap() > 0 {}
         assert_eq!(received, sent);
         received
     }

@@ -10,7 +10,9 @@ use std::{fs, io, thread};
 use coracle_os::files::OsFiles;
 use memory::buffer::AtomicBuffer;
 use runtime::background::{Background, Job, Outcome, Ticket};
-use runtime::files::{Entry, Files as _, SyncKind, read_exact_at, write_all_at};
+use runtime::files::{
+    Entry, Files as _, SyncKind, create_durable_directory, read_exact_at, write_all_at,
+};
 
 /// A directory that is removed at the end.
 struct Scratch(PathBuf);
@@ -188,4 +190,21 @@ fn a_signal_to_end_sets_the_flag() {
     assert!(!asked.load(Ordering::Acquire));
     signal_hook::low_level::raise(signal_hook::consts::SIGTERM).unwrap();
     assert!(asked.load(Ordering::Acquire));
+}
+
+#[test]
+fn a_directory_that_takes_the_place_of_a_durable_one_is_not_durable() {
+    let scratch = Scratch::new("durable");
+    let path = scratch.path("one");
+    OsFiles.create_directory(&path).unwrap();
+    assert!(!OsFiles.is_noted_durable(&path));
+    create_durable_directory(&OsFiles, &path).unwrap();
+    assert!(OsFiles.is_noted_durable(&path) && OsFiles.is_noted_durable(path.parent().unwrap()));
+    // Kept, so that its number is not given to the next.
+    fs::rename(&path, scratch.path("away")).unwrap();
+    assert!(!OsFiles.is_noted_durable(&path));
+    OsFiles.create_directory(&path).unwrap();
+    assert!(!OsFiles.is_noted_durable(&path));
+    create_durable_directory(&OsFiles, &path).unwrap();
+    assert!(OsFiles.is_noted_durable(&path));
 }

@@ -103,6 +103,19 @@ pub trait Files: Send + Sync {
     /// Whatever the host says: nothing can be promised then.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
 
+    /// Whether the name of this directory in the one above is durable, as was noted, and still that
+    /// of the same directory.
+    fn is_noted_durable(&self, directory: &Path) -> bool {
+        let _ = directory;
+        false
+    }
+
+    /// Notes that the name of this directory in the one above is durable: a process that makes many
+    /// things in one place need not sync all above each of them anew.
+    fn note_durable(&self, directory: &Path) {
+        let _ = directory;
+    }
+
     /// Bytes that files may still grow by on the store that holds `path`.
     ///
     /// # Errors
@@ -214,6 +227,9 @@ pub fn create_durable_directory(files: &dyn Files, path: &Path) -> io::Result<()
     }
     files.create_directory(path)?;
     for (directory, was_there) in found.into_iter().rev() {
+        if was_there && files.is_noted_durable(directory) {
+            continue;
+        }
         // The parent of a relative name of one part is the directory of the process.
         let parent = directory.parent().filter(|it| !it.as_os_str().is_empty());
         match files.sync_directory(parent.unwrap_or_else(|| Path::new("."))) {
@@ -221,6 +237,7 @@ pub fn create_durable_directory(files: &dyn Files, path: &Path) -> io::Result<()
             Err(error) if was_there && error.kind() == io::ErrorKind::PermissionDenied => {}
             synced => synced?,
         }
+        files.note_durable(directory);
     }
     Ok(())
 }

@@ -144,7 +144,8 @@ pub trait Socket: Send {
     /// The lengths of its buffers as granted.
     fn buffer_lengths(&self) -> BufferLengths;
 
-    /// Hands over about `limit` datagrams that have arrived, without waiting.
+    /// Hands over datagrams that have arrived, about `limit` at most, without waiting. The first
+    /// after silence may come alone.
     ///
     /// Returns how many. Zero when none has, or none had when the host last looked at all sockets,
     /// which it does for one call of each. What the host joined (several datagrams of one source)

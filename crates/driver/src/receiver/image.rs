@@ -11,7 +11,7 @@ use memory::loss_report::LossReport;
 use runtime::{Nanos, Now};
 use wire::counters::SystemCounter;
 use wire::frame::{DataDatagram, ErrorFrame, Nak, ResponseSetup, RoundTrip, StatusMessage, flags};
-use wire::position::{Position, SessionId};
+use wire::position::{FRAME_ALIGNMENT, Position, SessionId};
 
 use super::congestion::{Congestion, Progress};
 use super::connections::Connections;
@@ -52,6 +52,10 @@ struct Subscriber {
     position: CounterReader,
 }
 
+/// How far the log is zeroed ahead of what comes in, at most: near enough that a processor still
+/// has it at hand when bytes go there.
+const CLEAN_AHEAD: i64 = 16 << 10;
+
 /// The last status message and the one that is due.
 #[derive(Clone, Copy, Debug)]
 struct StatusPlan {
@@ -75,6 +79,8 @@ pub(crate) struct ReceiverImage {
     status: StatusPlan,
     state: ImageState,
     window_max: i32,
+    /// Up to here the log has been zeroed for the time after the next: its place three terms on is
+    /// clean.
     clean_position: i64,
     /// Up to here nothing is missing, as the order of datagrams showed: no frame need be looked at.
     contiguous: i64,
@@ -206,6 +212,7 @@ impl ReceiverImage {
         }
         self.last_packet = now;
         self.connections.on_activity(transport, source, now);
+        self.clean_around(end);
         let is_new = self.shared.log.insert(Position(position), datagram.bytes);
         if is_new && position == self.contiguous {
             self.contiguous = end;
@@ -241,6 +248,7 @@ impl ReceiverImage {
                 self.on_end_of_stream(end, is_revoked, now);
             }
         }
+        self.clean_around(position);
         self.raise_hwm(position);
     }
 
@@ -357,10 +365,6 @@ impl ReceiverImage {
         if !is_forced && !has_moved && window == self.status.window {
             return;
         }
-        let clean_to = slowest - i64::from(self.shared.shape.term_length);
-        if clean_to > self.clean_position {
-            self.clean(clean_to);
-        }
         if window != self.status.window {
             self.shared.set_window(window);
             if let Some((_, counter)) = &mut self.counters.cubic {
@@ -372,8 +376,16 @@ impl ReceiverImage {
         self.status.is_due = true;
     }
 
-    /// Zeroes what all have consumed, a whole term behind the slowest: before the status message
-    /// that lets the sender go on goes out.
+    /// Zeroes what stands in the way of a frame that ends here, and of the length behind it. All
+    /// have long consumed that: it lies three terms back, and nothing comes in more than half a
+    /// term ahead of them.
+    fn clean_around(&mut self, end: i64) {
+        let back = 3 * i64::from(self.shared.shape.term_length);
+        if end + i64::from(FRAME_ALIGNMENT) - back > self.clean_position {
+            self.clean(end + CLEAN_AHEAD - back);
+        }
+    }
+
     fn clean(&mut self, target: i64) {
         while self.clean_position < target {
             let cleaned =

@@ -235,6 +235,7 @@ impl SendEndpoint {
 
     pub(crate) fn add_destination(&mut self, destination: Destination, now: Nanos) {
         self.outlet.destinations.add(destination, now);
+        self.publications.iter_mut().for_each(SenderPublication::on_destination);
         self.publish_destinations();
     }
 

@@ -345,6 +345,14 @@ impl SenderPublication {
         distance <= i64::from(shape.term_length / 2)
     }
 
+    /// Somebody is sent to who was not before: as long as nobody has answered, setups were sent to
+    /// others or to nobody.
+    pub(crate) fn on_destination(&mut self) {
+        if !self.has_initial_connection {
+            self.last_setup = None;
+        }
+    }
+
     /// A receiver asks for a setup.
     pub(crate) fn on_setup_elicited(&mut self, message: &StatusMessage, now: Nanos) {
         if self.shared.end_position() <= self.counters.position.get() {

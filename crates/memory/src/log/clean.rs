@@ -3,11 +3,12 @@
 use wire::position::Position;
 
 use super::LogBuffer;
+use crate::buffer::release_fence;
 
 impl LogBuffer {
     /// Zeroes from `cleaned` towards `target`, at most to the end of the term and at most
     /// `length_max` bytes; returns how far the log is clean. Both are multiples of 8. Called by the
-    /// driver's conductor only.
+    /// driver only.
     ///
     /// The first word goes last: it tells readers that a frame is there, so that a late one sees
     /// the old bytes or nothing.
@@ -24,6 +25,8 @@ impl LogBuffer {
         term.zero(offset + 8, length - 8);
         // Release: the rest is zero before the first frame's length is.
         term.store_i64_release(offset, 0);
+        // Whatever is written there next comes after the zeros, for a reader who was left behind.
+        release_fence();
         Position(cleaned.0 + length as i64)
     }
 }

@@ -111,5 +111,21 @@ pub(crate) fn at(term: &AtomicBuffer, offset: usize) -> Option<Found> {
     Some(Found { length, aligned, is_padding: kind == i32::from(FrameType::PADDING.0) })
 }
 
+/// Frames of this length or more begin on lines that no processor guesses by itself.
+const FAR_APART: usize = 256;
+/// How many frames ahead lines are asked for.
+const FRAMES_AHEAD: usize = 4;
+
+/// The same, for whoever walks on from frame to frame: when they are long, the header of one of
+/// those to come, if they are alike, is asked for.
+#[inline]
+pub(crate) fn at_walking(term: &AtomicBuffer, offset: usize) -> Option<Found> {
+    let found = at(term, offset)?;
+    if found.aligned >= FAR_APART {
+        term.prefetch(offset + FRAMES_AHEAD * found.aligned);
+    }
+    Some(found)
+}
+
 /// Version, flags and type share the word behind the length.
 const KIND_SHIFT: u32 = 8 * (TYPE_OFFSET as u32 - 4);

@@ -71,7 +71,7 @@ impl LogBuffer {
         let mut progress = Progress { position, fragments: 0 };
         let mut offset = begin;
         while progress.fragments < limit && offset < end {
-            let Some(found) = frame::at(term, offset) else { break };
+            let Some(found) = frame::at_walking(term, offset) else { break };
             let after = Position(progress.position.0 + found.aligned as i64);
             offset += found.aligned;
             if found.is_padding {

@@ -32,7 +32,7 @@ impl LogBuffer {
         let (term, begin) = self.term_at(position);
         let mut scan = Scan::default();
         while begin + scan.available < term.length() {
-            let Some(found) = frame::at(term, begin + scan.available) else { break };
+            let Some(found) = frame::at_walking(term, begin + scan.available) else { break };
             let on_wire = if found.is_padding { DATA_HEADER_LENGTH } else { found.aligned };
             if scan.available + on_wire > limit {
                 if scan.available == 0 {
