@@ -10,6 +10,7 @@ use consensus::{LeadershipTermId, RecordingId, Recovery, SnapshotSet, newest_sna
 use runtime::files::{FileLock, create_durable_directory};
 use runtime::owners;
 use runtime::{Now, Ports};
+use wire::cluster::node_state::FILE_NAME;
 use wire::position::Position;
 
 use crate::config::Config;
@@ -36,6 +37,13 @@ pub enum DirectoryError {
     /// See [`NodeStateError`].
     #[error(transparent)]
     NodeState(#[from] NodeStateError),
+    /// The member has led or followed, and what it voted for is gone.
+    #[error(
+        "{}: node-state.dat is gone, and with it the terms in which this member has voted: put it \
+         back, or let the member begin with nothing while a leader is in service",
+        .0.display()
+    )]
+    VoteLost(PathBuf),
     /// Files cannot be read or changed.
     #[error("{}: {source}", path.display())]
     Io {
@@ -104,6 +112,7 @@ impl Directory {
             services_directory: &services.to_string_lossy(),
             process_id: ports.process_id,
         };
+        let was_in_use = mark_file::check_member(files, marks, config)?;
         let header = mark_file::header(config, around, now);
         let is_dead = |process_id| last_owners.contains(&process_id);
         let vote = mark_file::take_over(files, marks, is_dead, now)?;
@@ -113,6 +122,11 @@ impl Directory {
         let (mut recording_log, found) = RecordingLog::open(&ports.files, path, guards)?;
         findings.extend(found);
         findings.extend(recording_log.cut().map_err(failed)?);
+        let has_votes = files.entry(&path.join(FILE_NAME)).map_err(failed)?.is_some();
+        let is_voteless = !has_votes && vote == LeadershipTermId::NONE;
+        if is_voteless && was_in_use && !recording_log.terms().is_empty() {
+            return Err(DirectoryError::VoteLost(path.to_path_buf()));
+        }
         let (mut node_state, found) = NodeState::open(&ports.files, path, guards)?;
         findings.extend(found);
         // Before the old mark file goes, and with it the only word of it. Once there is a vote of

@@ -48,6 +48,22 @@ pub enum MarkFileError {
     /// The file is that of a service, or of a standby.
     #[error("mark file is that of another component: {0:?}")]
     Component(ComponentType),
+    /// The directory is that of another member, or of a member of another cluster.
+    #[error(
+        "{} is the directory of member {found} of cluster {cluster}, not of member {expected}: \
+         what it has promised binds nobody else",
+        directory.display()
+    )]
+    Stranger {
+        /// The directory.
+        directory: PathBuf,
+        /// Whose it is.
+        found: i32,
+        /// The cluster of that member.
+        cluster: i32,
+        /// Who would have it.
+        expected: i32,
+    },
     /// The texts in its header do not fit.
     #[error("channels and directories are too long for the mark file")]
     TooLong,
@@ -178,6 +194,39 @@ pub fn link(files: &dyn Files, directory: &Path, mark_directory: &Path) -> io::R
         write_all_at(&*file, mark_directory.to_string_lossy().as_bytes(), 0)?;
     }
     Ok(())
+}
+
+/// Makes sure that the directory is that of this member, as far as its mark file says; whether it
+/// says so. Log and votes of one member are no other's: with a copy of them it could vote twice in
+/// a term.
+///
+/// # Errors
+/// See [`MarkFileError`].
+pub fn check_member(
+    files: &dyn Files,
+    directory: &Path,
+    config: &Config,
+) -> Result<bool, MarkFileError> {
+    let path = directory.join(MARK_FILE_NAME);
+    if files.entry(&path)?.is_none_or(|old| old.length < ERROR_LOG_OFFSET as u64) {
+        return Ok(false);
+    }
+    let old = files.map(&path)?;
+    let mut bytes = vec![0; ERROR_LOG_OFFSET];
+    AtomicBuffer::new(old.region().clone()).copy_out(0, &mut bytes);
+    let Ok(header) = MarkFileHeader::decode(&bytes) else { return Ok(false) };
+    let (expected, cluster) = (config.member.member_id, config.member.cluster_id);
+    let is_module = header.component_type == ComponentType::ConsensusModule && header.version > 0;
+    if is_module && (header.member_id, header.cluster_id) != (expected, cluster) {
+        let (directory, found) = (directory.to_path_buf(), header.member_id);
+        return Err(MarkFileError::Stranger {
+            directory,
+            found,
+            cluster: header.cluster_id,
+            expected,
+        });
+    }
+    Ok(is_module)
 }
 
 /// Takes over the mark file of a dead module, and returns the vote that an old module kept there;

@@ -15,8 +15,8 @@ pub(crate) struct Timers {
     order: BTreeSet<(i64, CorrelationId)>,
     /// Timer events read from the log before our own service scheduled the timer.
     fired_early: BTreeMap<CorrelationId, u32>,
-    /// Appended by this leader, not yet committed.
-    uncommitted: VecDeque<(Position, CorrelationId)>,
+    /// Appended by this leader, not yet committed; with their deadlines.
+    uncommitted: VecDeque<(Position, CorrelationId, i64)>,
 }
 
 impl Timers {
@@ -56,8 +56,9 @@ impl Timers {
 
     /// The leader appended the event of `id`.
     pub(crate) fn appended(&mut self, id: CorrelationId, position: Position) {
+        let deadline = self.deadlines.get(&id).copied().unwrap_or_default();
         self.cancel(id);
-        self.uncommitted.push_back((position, id));
+        self.uncommitted.push_back((position, id, deadline));
     }
 
     /// A follower read the event of `id` in the log.
@@ -70,16 +71,17 @@ impl Timers {
     }
 
     pub(crate) fn committed(&mut self, position: Position) {
-        while self.uncommitted.front().is_some_and(|&(appended, _)| appended <= position) {
+        while self.uncommitted.front().is_some_and(|&(appended, ..)| appended <= position) {
             self.uncommitted.pop_front();
         }
     }
 
     /// Leadership was lost at `position`: events beyond it fire again as soon as somebody leads.
+    /// Their timers are what they were, as those of all others: snapshots are equal.
     pub(crate) fn roll_back(&mut self, position: Position) {
-        for (appended, id) in core::mem::take(&mut self.uncommitted) {
+        for (appended, id, deadline) in core::mem::take(&mut self.uncommitted) {
             if appended > position && !self.deadlines.contains_key(&id) {
-                self.insert(id, 0);
+                self.insert(id, deadline);
             }
         }
     }
@@ -133,7 +135,7 @@ mod tests {
         timers.appended(B, Position(96));
         timers.committed(Position(64));
         timers.roll_back(Position(64));
-        assert_eq!(timers.due(0), Some(B));
-        assert_eq!(timers.iter().count(), 1);
+        assert_eq!(timers.due(10), Some(B));
+        assert_eq!(timers.iter().collect::<Vec<_>>(), [(B, 10)], "as all others have it");
     }
 }

@@ -82,7 +82,7 @@ fn all_members_restarted_with_a_log_elect_commit_and_serve() {
 #[test]
 fn elections_change_states_only_as_reviewed() {
     let mut seen = std::collections::BTreeSet::new();
-    for seed in 0..140 {
+    for seed in 0..200 {
         let mut world = World::new(seed, 3, Rules::default());
         world.faults = Faults::harsh(&mut world.dice);
         world.run_steps(3_000);

@@ -118,6 +118,39 @@ fn wild_datagrams_neither_stop_a_driver_nor_what_it_serves() {
     assert!(sent > 100 && client.system(SystemCounter::InvalidPackets) > 1_000);
 }
 
+/// An image would stand at a negative position, and the receiver look for its gaps outside of the
+/// log.
+#[test]
+fn a_setup_whose_active_term_is_before_its_first_makes_no_image() {
+    let (mut world, hosts) = world(14, 2);
+    let driver = start(&mut world, hosts[0], config(DIRECTORY));
+    let mut client = Client::connect(&mut world, hosts[0], DIRECTORY);
+    let subscription = client.add_subscription(&mut world, CHANNEL);
+    let attacker = world.spawn(hosts[1], |_| Vec::new());
+    let network = world.ports(attacker).network;
+    let options = SocketOptions::at("10.0.0.2:6666".parse().unwrap());
+    let mut socket = network.bind(&options).unwrap();
+    let terms = [(0, -1), (5, 4), (0, -1_000), (i32::MIN, i32::MAX)];
+    for (session, (initial, active)) in (1..).zip(terms) {
+        let setup = Setup {
+            session_id: SessionId(session),
+            stream_id: STREAM,
+            initial_term_id: TermId(initial),
+            active_term_id: TermId(active),
+            term_length: 65_536,
+            mtu: 1408,
+            ..Setup::default()
+        };
+        let to = Some("10.0.0.1:20000".parse().unwrap());
+        let datagrams: &[&[u8]] = &[&setup.to_bytes()];
+        let _accepted = socket.send(&[Outgoing { to, datagrams }]).unwrap();
+        client.run(&mut world, Nanos::from_millis(50));
+    }
+    client.run(&mut world, Nanos::from_secs(1));
+    assert!(client.images(subscription).is_empty());
+    assert!(world.halts(driver).is_empty());
+}
+
 #[test]
 fn a_network_that_flips_bits_stops_nobody() {
     for seed in 0..5 {

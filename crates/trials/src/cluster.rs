@@ -16,15 +16,21 @@
 //! calls an election any more (I-21).
 
 mod frames;
+mod healing;
 pub mod lab;
+mod lab_hands;
 mod leaks;
 mod lives;
 mod minimise;
 mod node;
+mod operator;
 mod oracle;
 mod party;
 mod plan;
+mod quirks;
+mod records;
 mod scenario;
+mod second;
 mod service;
 mod storm;
 mod strike;
@@ -36,6 +42,7 @@ mod watch;
 use consensus::Rules;
 use runtime::Nanos;
 
+pub use lab_hands::Part;
 pub use minimise::{Minimal, minimise};
 pub use plan::Trouble;
 pub use scenario::{Scenario, ScenarioError, Strike};
@@ -47,9 +54,9 @@ use storm::Storm;
 
 /// How long one run is, in virtual time.
 const SPAN: Nanos = Nanos::from_secs(60);
-/// Longest virtual time from healing until somebody leads. Members start anew, drivers give up
-/// what their former lives left behind, and then there is an election.
-const LEADER_BOUND: Nanos = Nanos::from_secs(15);
+/// Longest virtual time without a leader once troubles have ended and more than half of the members
+/// have recovered, in time-outs of leaders.
+const LEADER_TIMEOUTS: i64 = 3;
 /// Longest virtual time from healing until all is answered and equal.
 const HEAL_BOUND: Nanos = Nanos::from_secs(30);
 
@@ -106,8 +113,10 @@ pub struct Outcome {
     pub struck: Vec<u64>,
     /// How often each point of the code was struck.
     pub points: Vec<(Point, u64)>,
-    /// How long it took after healing until somebody led.
-    pub leaderless: Nanos,
+    /// How long it took after faults ended until more than half had recovered.
+    pub recovered: Option<Nanos>,
+    /// The longest time without a leader from then on.
+    pub leaderless: Option<Nanos>,
     /// A hash of all that happened; equal in every run of the seed.
     pub trace_hash: u64,
 }
@@ -117,6 +126,18 @@ impl Outcome {
     #[must_use]
     pub fn struck(&self, trouble: Trouble) -> u64 {
         self.struck.get(trouble as usize).copied().unwrap_or_default()
+    }
+
+    /// Names and lengths in milliseconds of the times after healing; none where nothing but
+    /// survival was asked for.
+    #[must_use]
+    pub fn spans(&self) -> Vec<(&'static str, i64)> {
+        let named = |name, span: Option<Nanos>| span.map(|span| (name, span.as_millis()));
+        let spans = [
+            named("until a majority had recovered", self.recovered),
+            named("without a leader after healing", self.leaderless),
+        ];
+        spans.into_iter().flatten().collect()
     }
 
     /// Name and count of everything that a sweep must have seen.
@@ -145,7 +166,7 @@ pub fn run(seed: u64, plant: Plant) -> Result<Outcome, Failure> {
 pub fn play(scenario: &Scenario, plant: Plant) -> Result<Outcome, Failure> {
     let mut storm = Storm::new(scenario, plant)?;
     storm.rage()?;
-    storm.heal(LEADER_BOUND, HEAL_BOUND)?;
+    storm.heal(HEAL_BOUND)?;
     storm.rest(SPAN)
 }
 
@@ -161,6 +182,6 @@ pub fn run_restarting_all(seed: u64, times: usize) -> Result<Outcome, Failure> {
         storm.serve(100, HEAL_BOUND)?;
         storm.kill_all(&mut rng);
     }
-    storm.heal(LEADER_BOUND, HEAL_BOUND)?;
+    storm.heal(HEAL_BOUND)?;
     storm.rest(SPAN)
 }

@@ -120,6 +120,26 @@ fn a_message_does_not_go_on_in_an_image_that_begins_elsewhere() {
     assert_eq!(half_a_message(2, 32), []);
 }
 
+/// A log is left in the middle of a message that an earlier one began; the next begins there again.
+#[test]
+fn the_middle_of_a_message_that_comes_again_is_not_taken_twice() {
+    let (mut reader, mut follower) = (LogFollower::new(VERSION), recorder(1 << 20));
+    let message = timer(5);
+    let middle = fragment(&message[16..24], 0, 128);
+    let mut take = |reader: &mut LogFollower, fragment| {
+        assert_eq!(reader.on_fragment(fragment, &mut follower), Ok(Action::Continue));
+    };
+    take(&mut reader, fragment(&message[..16], 0x80, 64));
+    reader.read = Some((client::CorrelationId(1), Position(64)));
+    reader.turn_to(client::CorrelationId(2), Position(64));
+    take(&mut reader, middle);
+    reader.read = Some((client::CorrelationId(2), Position(128)));
+    reader.turn_to(client::CorrelationId(3), Position(64));
+    take(&mut reader, middle);
+    take(&mut reader, fragment(&message[24..], 0x40, 192));
+    assert_eq!(follower.timers, [(Position(192), 5)]);
+}
+
 #[test]
 fn padding_is_told_once_nothing_is_open_and_only_within_the_limit() {
     let (reader, mut follower) = (LogFollower::new(VERSION), recorder(4096));

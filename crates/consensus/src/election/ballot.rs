@@ -24,17 +24,17 @@ pub(crate) struct FollowerBallot {
 /// on a disk that takes longer than a ballot lasts, none would ever succeed.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
-    deadline: Option<Nanos>,
+    spoken_at: Option<Nanos>,
 }
 
 impl Clock {
-    const NEW: Self = Self { deadline: None };
+    const NEW: Self = Self { spoken_at: None };
 
-    fn is_over(&mut self, ctx: &Context) -> bool {
-        if self.deadline.is_none() && ctx.out.is_persisted() {
-            self.deadline = Some(ctx.mono() + ctx.ballot_timeout());
+    fn has_run(&mut self, ctx: &Context, span: Nanos) -> bool {
+        if self.spoken_at.is_none() && ctx.out.is_persisted() {
+            self.spoken_at = Some(ctx.mono());
         }
-        self.deadline.is_some_and(|deadline| deadline <= ctx.mono())
+        self.spoken_at.is_some_and(|at| at + span <= ctx.mono())
     }
 }
 
@@ -136,11 +136,14 @@ impl CandidateBallot {
         if ctx.members.is_unanimous_leader(term, ctx.graceful, quorum) {
             return leader::win(ctx);
         }
-        if !self.clock.is_over(ctx) {
-            return Election::CandidateBallot(self);
-        }
-        if ctx.members.is_quorum_leader(term, quorum) {
+        // Those whose votes lack are waited for as long as configured. However long votes may take
+        // after ballots that failed, a quorum that has voted has not to wait for it.
+        let is_due = self.clock.has_run(ctx, ctx.config.timeouts.election_timeout);
+        if is_due && ctx.members.is_quorum_leader(term, quorum) {
             return leader::win(ctx);
+        }
+        if !self.clock.has_run(ctx, ctx.ballot_timeout()) {
+            return Election::CandidateBallot(self);
         }
         canvass::enter(ctx)
     }
@@ -161,7 +164,7 @@ impl FollowerBallot {
     }
 
     pub(crate) fn advance(mut self, ctx: &mut Context) -> Election {
-        if !self.clock.is_over(ctx) {
+        if !self.clock.has_run(ctx, ctx.ballot_timeout()) {
             return Election::FollowerBallot(self);
         }
         canvass::enter(ctx)

@@ -212,7 +212,10 @@ impl Canvass {
             return Election::Canvass(self);
         }
         ctx.is_extended_canvass = false;
-        let delay = ctx.random.below(ctx.ballot_timeout().0 / 2);
+        // It tells candidates apart. After ballots that failed they are further apart, but never
+        // by more than it takes to miss a leader.
+        let longest = ctx.ballot_timeout().min(ctx.config.timeouts.leader_heartbeat_timeout);
+        let delay = ctx.random.below(longest.0 / 2);
         Election::Nominate(Nominate { at: now + Nanos(delay), last_sent: self.last_sent })
     }
 

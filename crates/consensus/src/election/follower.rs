@@ -287,6 +287,12 @@ impl Follower {
                 }
                 self.on_other_leader(ctx, m.leader_member_id, m.leadership_term_id)
             }
+            PeerMessage::CanvassPosition(m) => {
+                m.follower_member_id == self.leader
+                    && self.has_left(ctx, m.log_leadership_term_id)
+                    && ctx.control.termination.is_none()
+                    && ctx.is_plausible(m.log_leadership_term_id)
+            }
             PeerMessage::RequestVote(m) => {
                 m.candidate_term_id > self.term
                     && ctx.control.termination.is_none()
@@ -316,6 +322,14 @@ impl Follower {
 
     fn is_mine(&self, leader: MemberId, term: LeadershipTermId) -> bool {
         leader == self.leader && term == self.term
+    }
+
+    /// Whether the leader, which reports its position, leads no more: who leads has its term in its
+    /// log and does not canvass. It tells other leaders its position, and that may come late: but
+    /// then it speaks as a leader too.
+    fn has_left(&self, ctx: &Context, log_term: LeadershipTermId) -> bool {
+        let silence = ctx.config.timeouts.leader_heartbeat_interval.0.saturating_mul(2);
+        log_term >= self.term && self.last_heard + Nanos(silence) <= ctx.mono()
     }
 
     fn hear(&mut self, ctx: &mut Context, commit: Position) {

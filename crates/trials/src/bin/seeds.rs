@@ -89,8 +89,16 @@ enum ClusterBug {
 /// From how many seeds on a total that is too low is a failure.
 const TOTALS_FROM: u64 = 50;
 
-/// What a run came to: trace hash and totals, or why it failed.
-type Outcome = Result<(u64, Totals), String>;
+/// What a run came to, or why it failed.
+type Outcome = Result<Passed, String>;
+
+/// What a run that found nothing came to.
+struct Passed {
+    trace: u64,
+    totals: Totals,
+    /// Names and lengths of times, in milliseconds, of which the worst and the median are told.
+    spans: Vec<(&'static str, i64)>,
+}
 
 /// Name and count of everything.
 type Totals = Vec<(&'static str, u64)>;
@@ -102,7 +110,8 @@ fn main() -> ExitCode {
             let planted = plant.map_or(transport::Plant::Nothing, bug);
             run(&sweep, "transport", plant.is_some(), &[], |seed| {
                 let outcome = transport::run(seed, planted).map_err(|it| it.to_string())?;
-                Ok((outcome.trace_hash, outcome.totals.rows()))
+                let (trace, totals) = (outcome.trace_hash, outcome.totals.rows());
+                Ok(Passed { trace, totals, spans: Vec::new() })
             })
         }
         Trial::Cluster { sweep, story, plant, minimise, show, scenario } => {
@@ -123,7 +132,8 @@ fn main() -> ExitCode {
             run(&sweep, "cluster", plant.is_some(), &cluster::LEAST, |seed| {
                 let outcome = cluster::run(seed, planted);
                 let outcome = outcome.map_err(|failure| tell(&failure, story))?;
-                Ok((outcome.trace_hash, outcome.rows()))
+                let (trace, totals, spans) = (outcome.trace_hash, outcome.rows(), outcome.spans());
+                Ok(Passed { trace, totals, spans })
             })
         }
     }
@@ -180,6 +190,8 @@ struct Found {
     next: u64,
     totals: Totals,
     traces: BTreeMap<u64, u64>,
+    /// All lengths of each time, with the seeds that had them.
+    spans: BTreeMap<&'static str, Vec<(i64, u64)>>,
     failed: u64,
 }
 
@@ -209,6 +221,11 @@ fn run(
     }
     for (name, count) in &found.totals {
         println!("{count:>12}  {name}");
+    }
+    for (name, mut spans) in found.spans {
+        spans.sort_unstable();
+        let (median, (worst, seed)) = (spans[spans.len() / 2].0, spans[spans.len() - 1]);
+        println!("{worst:>9} ms  {name} at worst (seed {seed}), {median} ms in the median");
     }
     let seconds = began.elapsed().as_secs_f64();
     println!(
@@ -246,8 +263,11 @@ fn work(sweep: &Sweep, name: &str, found: &Mutex<Found>, trial: &impl Fn(u64) ->
         });
         let mut found = found();
         match outcome {
-            Ok((trace, totals)) => {
+            Ok(Passed { trace, totals, spans }) => {
                 found.traces.insert(seed, trace);
+                for (name, millis) in spans {
+                    found.spans.entry(name).or_default().push((millis, seed));
+                }
                 if found.totals.is_empty() {
                     found.totals = totals;
                 } else {

@@ -18,6 +18,7 @@ use wire::frame::{
 };
 
 use super::node::{ARCHIVE_DIRECTORY, CLUSTER_DIRECTORY, SEGMENT_LENGTH, TERM_LENGTH};
+use super::records;
 
 /// What a power cut leaves of an entry that was being appended.
 const EMPTY: Entry<'_> = Entry {
@@ -102,6 +103,16 @@ impl Disk {
             }
         }
         Ok(())
+    }
+
+    /// I-17, the catalog.
+    pub(super) fn check_catalog(&self) -> Result<(), String> {
+        records::check_catalog(&self.ports)
+    }
+
+    /// What the module has saved of itself, by position.
+    pub(super) fn module_snapshots(&self) -> Vec<(i64, Vec<u8>)> {
+        records::module_snapshots(&self.ports)
     }
 
     /// Whether a member that starts here has a log.

@@ -10,7 +10,7 @@ use sim::{HostId, Image, World};
 use super::plan::Trouble;
 use super::scenario::Scenario;
 use super::storm::Storm;
-use super::{Failure, HEAL_BOUND, LEADER_BOUND, Outcome, Plant};
+use super::{Failure, HEAL_BOUND, Outcome, Plant};
 use crate::lock;
 
 /// What a member is seen to be.
@@ -30,7 +30,7 @@ pub struct Seen {
 
 /// Members and clients, and a hand on them.
 pub struct Lab {
-    storm: Storm,
+    pub(super) storm: Storm,
     rng: Rng,
 }
 
@@ -267,8 +267,10 @@ impl Lab {
 
     /// A member's host stands still, clocks and all.
     pub fn freeze(&mut self, member: usize, millis: i64) {
-        let host = self.host(member);
-        self.storm.world.freeze(host, Nanos::from_millis(millis));
+        let (host, span) = (self.host(member), Nanos::from_millis(millis));
+        let state = &mut self.storm.members[member];
+        state.paused_until = state.paused_until.max(self.storm.world.elapsed() + span);
+        self.storm.world.freeze(host, span);
     }
 
     /// A member's wall clock is set.
@@ -310,7 +312,7 @@ impl Lab {
         lock(&self.storm.oracle).snapshots_written
     }
 
-    fn host(&self, member: usize) -> HostId {
+    pub(super) fn host(&self, member: usize) -> HostId {
         self.storm.members[member].host
     }
 
@@ -319,7 +321,7 @@ impl Lab {
     /// # Errors
     /// The first violation.
     pub fn finish(mut self) -> Result<Outcome, Failure> {
-        self.storm.heal(LEADER_BOUND, HEAL_BOUND)?;
+        self.storm.heal(HEAL_BOUND)?;
         self.storm.rest(Nanos(0))
     }
 }

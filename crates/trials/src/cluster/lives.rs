@@ -45,8 +45,13 @@ pub(super) struct Member {
     pub(super) truth: Option<Image>,
     /// What was copied of its files.
     pub(super) backup: Option<Image>,
-    lives: u64,
+    /// Whether it may end by itself, as a scenario lets it.
+    pub(super) may_end: bool,
+    pub(super) lives: u64,
 }
+
+/// Why a member does not start.
+pub(super) struct Refusal(pub(super) String);
 
 impl Member {
     pub(super) fn new(host: HostId, watcher: ProcessId, again: Nanos) -> Self {
@@ -63,6 +68,7 @@ impl Member {
             failed_at: None,
             truth: None,
             backup: None,
+            may_end: false,
             lives: 0,
         }
     }
@@ -113,6 +119,19 @@ impl Storm {
 
     fn start_member(&mut self, member: usize) -> Result<(), Failure> {
         self.cure(member);
+        match self.try_start(member) {
+            Err(_) if self.plan.is_hostile => {
+                self.members[member].again = self.world.elapsed() + GIVEN_UP;
+                Ok(())
+            }
+            Err(Refusal(what)) => {
+                Err(self.failure(format!("member {member} does not start: {what}")))
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    pub(super) fn try_start(&mut self, member: usize) -> Result<(), Refusal> {
         let host = self.members[member].host;
         let now = self.world.now(host);
         let shared = (self.watch.begin(member), Arc::clone(&self.oracle));
@@ -133,12 +152,9 @@ impl Storm {
         });
         self.members[member].lives += 1;
         if let Some(what) = refusal {
-            if self.plan.is_hostile {
-                self.world.kill(id);
-                self.members[member].again = self.world.elapsed() + GIVEN_UP;
-                return Ok(());
-            }
-            return Err(self.failure(format!("member {member} does not start: {what}")));
+            self.world.kill(id);
+            self.watch.end(member);
+            return Err(Refusal(what));
         }
         self.tell(format_args!("member {member} starts as {id:?}"));
         let failed_before = self.world.disk_faults(host).failed();
@@ -242,7 +258,8 @@ impl Storm {
             let Member { id: Some(id), ailed, .. } = self.members[member] else { continue };
             if let Some((name, halt)) = self.world.halts(id).first() {
                 self.tell(format_args!("member {member}: {name}: {halt}"));
-                if ailed.is_none() && !self.plan.is_hostile {
+                let is_allowed = ailed.is_some() || self.members[member].may_end;
+                if !is_allowed && !self.plan.is_hostile {
                     return Err(self.failure(format!("member {member}: {name}: {halt}")));
                 }
                 self.count_end(ailed);

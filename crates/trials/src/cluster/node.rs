@@ -1,18 +1,23 @@
 //! A member of the cluster: driver, archive, consensus module and service, one process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use archive::checksum::Checksum;
 use cluster::ConsensusModule;
 use cluster::authentication::AcceptAll;
-use cluster_service::Container;
-use consensus::{Counters, ElectionState, Rules};
+use cluster_service::{ClusteredService, Container};
+use consensus::{Counters, ElectionState, ModuleState, Rules};
+use memory::buffer::AtomicBuffer;
+use memory::error_log::read_errors;
 use runtime::agent::Together;
 use runtime::{Agent, Halt, Nanos, Now, Ports, Work};
 
+use wire::cluster::mark::{ERROR_LOG_OFFSET, MARK_FILE_NAME};
+
 use super::oracle::Oracle;
 use super::plan::Plan;
+use super::second::Second;
 use super::service::Chain;
 use crate::lock;
 
@@ -31,6 +36,8 @@ pub(super) const SEGMENT_LENGTH: i32 = 128 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct View {
     pub(super) is_leading: bool,
+    /// Whether it has read its log and its snapshot, and its services have started.
+    pub(super) is_recovered: bool,
     pub(super) election: ElectionState,
     pub(super) term: i64,
     pub(super) commit: i64,
@@ -43,6 +50,7 @@ impl Default for View {
     fn default() -> Self {
         Self {
             is_leading: false,
+            is_recovered: false,
             election: ElectionState::Init,
             term: -1,
             commit: 0,
@@ -79,6 +87,7 @@ impl Agent for Watched {
         if let Some(core) = self.module.core() {
             *lock(&self.view) = View {
                 is_leading: core.is_leading(),
+                is_recovered: core.module_state() != ModuleState::Init,
                 election: core.election_state(),
                 term: core.leadership_term_id().0,
                 commit: core.commit_position().0,
@@ -121,15 +130,17 @@ pub(super) fn node(
     let module =
         cluster::launch(config, client_config(), archive_client, Box::new(AcceptAll), ports, now);
     let module = module.map_err(|error| format!("module: {error}"))?;
-    let service = Box::new(Chain::new(member, oracle));
-    let container = Container::launch(service_config(), client_config(), service, ports, now);
-    let container = container.map_err(|error| format!("container: {error}"))?;
-    Ok(vec![
-        Box::new(driver.together()),
-        Box::new(archive),
-        Box::new(Watched { module, view }),
-        Box::new(container),
-    ])
+    let mut agents: Vec<Box<dyn Agent>> =
+        vec![Box::new(driver.together()), Box::new(archive), Box::new(Watched { module, view })];
+    for id in 0..plan.services {
+        let service: Box<dyn ClusteredService> = match id {
+            0 => Box::new(Chain::new(member, Arc::clone(&oracle))),
+            _ => Box::new(Second::new(member, Arc::clone(&oracle))),
+        };
+        let container = Container::launch(service_config(id), client_config(), service, ports, now);
+        agents.push(Box::new(container.map_err(|error| format!("container {id}: {error}"))?));
+    }
+    Ok(agents)
 }
 
 /// What a second process takes hold of that a member has.
@@ -234,13 +245,19 @@ fn archive_config(plan: &Plan, member: usize) -> archive::Config {
     config
 }
 
+/// Without a word of its leader for how long a member calls an election.
+pub(super) fn leader_timeout() -> Nanos {
+    cluster::config::Config::fast().timeouts.leader_heartbeat_timeout
+}
+
 fn module_config(plan: &Plan, member: usize) -> cluster::config::Config {
     let mut config = cluster::config::Config::fast();
     config.member.member_id = i32::try_from(member).unwrap_or_default();
     config.member.members = plan.members_text();
     config.member.directory = PathBuf::from(CLUSTER_DIRECTORY);
     config.channels.ingress_channel = "aeron:udp".to_string();
-    config.channels.log_channel = "aeron:udp?term-length=64k".to_string();
+    config.channels.log_channel = plan.log_channel(member).to_string();
+    config.member.service_count = i32::try_from(plan.services).unwrap_or(1);
     let address = Plan::address(member);
     config.channels.replication_channel = format!("aeron:udp?endpoint={address}:0");
     config.limits.max_sessions = 64;
@@ -248,8 +265,18 @@ fn module_config(plan: &Plan, member: usize) -> cluster::config::Config {
     config
 }
 
-fn service_config() -> cluster_service::Config {
+/// What a member has put down in the error log of its module, a line each.
+pub(super) fn errors(ports: &Ports) -> String {
+    let path = Path::new(CLUSTER_DIRECTORY).join(MARK_FILE_NAME);
+    let Ok(mapping) = ports.files.map(&path) else { return String::new() };
+    let buffer = AtomicBuffer::new(mapping.region().clone());
+    let errors = buffer.slice(ERROR_LOG_OFFSET, buffer.length() - ERROR_LOG_OFFSET);
+    read_errors(&errors).map(|error| error.text + "\n").collect()
+}
+
+fn service_config(id: usize) -> cluster_service::Config {
     cluster_service::Config {
+        service_id: i32::try_from(id).unwrap_or_default(),
         directory: PathBuf::from(CLUSTER_DIRECTORY),
         error_buffer_length: 64 << 10,
         ..cluster_service::Config::default()

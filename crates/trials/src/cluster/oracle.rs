@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use runtime::Nanos;
 use runtime::random::Rng;
 
+use super::quirks::Quirks;
 use super::totals::Totals;
 
 /// How many lines of what happened are kept.
@@ -98,6 +99,10 @@ pub(super) struct Oracle {
     pub(super) story: VecDeque<String>,
     /// The world's time, for the story.
     pub(super) now: Nanos,
+    /// What a scenario lets go wrong.
+    pub(super) quirks: Quirks,
+    /// State of the second service by position.
+    second: BTreeMap<i64, u64>,
     hash: u64,
     scratch: Vec<u8>,
 }
@@ -121,6 +126,8 @@ impl Oracle {
             violations: Vec::new(),
             story: VecDeque::new(),
             now: Nanos(0),
+            quirks: Quirks::default(),
+            second: BTreeMap::new(),
             hash: 0,
             scratch: Vec::new(),
         }
@@ -157,7 +164,7 @@ impl Oracle {
     /// The content of a message.
     pub(super) fn content(&self, client: i64, number: i64) -> Vec<u8> {
         let mut content = Vec::new();
-        fill(self.seed, client, number, &mut content);
+        fill(self.seed, (client, number), self.quirks.length, &mut content);
         content
     }
 
@@ -250,7 +257,7 @@ impl Oracle {
     }
 
     fn executed(&mut self, id: i64, number: i64, content: &[u8]) -> Option<String> {
-        fill(self.seed, id, number, &mut self.scratch);
+        fill(self.seed, (id, number), self.quirks.length, &mut self.scratch);
         let client = self.clients.entry(id).or_default();
         if number > client.submitted {
             return Some(format!("I-10: message {number} of client {id} was never submitted"));
@@ -311,6 +318,17 @@ impl Oracle {
         }
     }
 
+    /// A member's second service has applied what stands before a position.
+    pub(super) fn second(&mut self, member: usize, position: i64, hash: u64) {
+        let known = *self.second.entry(position).or_insert(hash);
+        if known != hash {
+            self.fail(format!(
+                "I-19: the second service of member {member} is {hash:x} at {position}, of others \
+                 {known:x}"
+            ));
+        }
+    }
+
     /// Messages of living clients that have no answer.
     pub(super) fn unanswered(&self) -> u64 {
         let living = self.clients.values().filter(|client| !client.is_gone);
@@ -343,8 +361,9 @@ fn index(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-/// Most messages are short; one in 32 takes several fragments.
-fn fill(seed: u64, client: i64, number: i64, target: &mut Vec<u8>) {
+/// Most messages are short; one in 32 takes several fragments. `wanted` is the length of
+/// every fourth, if a scenario says so.
+fn fill(seed: u64, (client, number): (i64, i64), wanted: Option<usize>, target: &mut Vec<u8>) {
     let mut rng =
         Rng::new(seed ^ client.cast_unsigned() ^ (number.cast_unsigned() << 32), "content");
     let length = match rng.below(32) {
@@ -353,7 +372,7 @@ fn fill(seed: u64, client: i64, number: i64, target: &mut Vec<u8>) {
         _ => 4 + rng.below(60),
     };
     target.clear();
-    let length = index(length);
+    let length = wanted.filter(|_| number % 4 == 0).unwrap_or_else(|| index(length));
     while target.len() < length {
         let word = rng.next_u64().to_le_bytes();
         target.extend_from_slice(&word[..word.len().min(length - target.len())]);

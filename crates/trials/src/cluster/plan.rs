@@ -123,6 +123,9 @@ named! {
 /// not, rot strikes in scenarios only, and no seed draws it.
 const HEALS_ROT: bool = false;
 
+/// Short terms, so that many end.
+const LOG_CHANNEL: &str = "aeron:udp?term-length=64k";
+
 /// What one run is.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(unreachable_pub)] // A part of what is public.
@@ -147,6 +150,10 @@ pub struct Plan {
     pub(super) snapshot_pause: u64,
     /// Points that strike in the code, and how often in a thousand times.
     pub(super) points: Vec<(Point, u64)>,
+    /// How many services a member has: 1 or 2.
+    pub(super) services: usize,
+    /// The channel of the log of members that have another than all others.
+    pub(super) odd_log_channels: Vec<(usize, String)>,
     /// Whether bits flip on the network that nothing finds: then all that is asked of anybody is
     /// to survive.
     pub(super) is_hostile: bool,
@@ -181,6 +188,8 @@ impl Plan {
             voters: rng.chance(0.6),
             snapshot_pause: 2_000 + rng.below(12_000),
             points,
+            services: 1,
+            odd_log_channels: Vec::new(),
             is_hostile: rng.chance(0.08),
         }
     }
@@ -225,6 +234,12 @@ impl Plan {
     pub(super) fn ingress_text(&self) -> String {
         let member = |member: usize| format!("{member}={}", self.endpoint(member, 0));
         (0..self.members).map(member).collect::<Vec<_>>().join(",")
+    }
+
+    /// The channel of the log, as a member is told.
+    pub(super) fn log_channel(&self, member: usize) -> &str {
+        let odd = self.odd_log_channels.iter().find(|(it, _)| *it == member);
+        odd.map_or(LOG_CHANNEL, |(_, channel)| channel)
     }
 
     /// More than half of the members.

@@ -117,6 +117,11 @@ impl Scenario {
             "tears" => plan.tears = yes(value)?,
             "voters" => plan.voters = yes(value)?,
             "hostile" => plan.is_hostile = yes(value)?,
+            "services" => plan.services = value.parse().ok().filter(|it| [1, 2].contains(it))?,
+            "log-channel-of" => {
+                let member = value.parse().ok()?;
+                plan.odd_log_channels.push((member, words.next()?.to_string()));
+            }
             "snapshots" => plan.snapshot_pause = value.parse().ok()?,
             "points" if value == "none" => plan.points.clear(),
             "point" => {

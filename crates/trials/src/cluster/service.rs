@@ -18,6 +18,9 @@ use crate::lock;
 /// What a service remembers of its clients. More clients than a run ever has.
 const LIMITS: DeduplicationLimits = DeduplicationLimits { window: 64, clients: 256 };
 
+/// After how many milliseconds the timers of a storm are due, all at once.
+const STORM_DELAY: i64 = 2_000;
+
 /// A chain of hashes.
 pub(super) struct Chain {
     member: usize,
@@ -25,10 +28,15 @@ pub(super) struct Chain {
     state: State,
     deduplication: Deduplication,
     gauge: Option<GaugeId>,
+    /// How many timers of the snapshot have not yet come.
+    timers_left: usize,
     /// What is still to be written of the snapshot under way, the last first.
     writing: Option<Vec<Vec<u8>>>,
     is_restored: bool,
 }
+
+/// Timers in one message of a snapshot.
+const TIMERS_A_MESSAGE: usize = 64;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct State {
@@ -43,26 +51,43 @@ struct State {
 }
 
 impl State {
-    fn encode(&self) -> Vec<u8> {
-        let mut words = vec![
+    /// The state without its timers and their number, then the timers, some in each message.
+    fn encode(&self) -> Vec<Vec<u8>> {
+        let first = [
             self.count.cast_signed(),
             self.hash.cast_signed(),
             self.next_timer,
             self.offered,
             self.come,
+            i64::try_from(self.timers.len()).unwrap_or(i64::MAX),
         ];
-        words.extend(self.timers.iter().flat_map(|(&id, &deadline)| [id, deadline]));
-        words.into_iter().flat_map(i64::to_le_bytes).collect()
+        let mut messages = vec![first.map(i64::to_le_bytes).concat()];
+        let timers: Vec<_> = self.timers.iter().map(|(&id, &deadline)| [id, deadline]).collect();
+        messages.extend(timers.chunks(TIMERS_A_MESSAGE).map(|some| {
+            some.iter().flatten().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>()
+        }));
+        messages
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    /// The state without its timers, and how many there are.
+    fn decode(bytes: &[u8]) -> Option<(Self, usize)> {
         let (words, []) = bytes.as_chunks::<8>() else { return None };
-        let words: Vec<i64> = words.iter().map(|word| i64::from_le_bytes(*word)).collect();
-        let (&[count, hash, next_timer, offered, come], timers) = words.split_first_chunk()?;
-        let (pairs, []) = timers.as_chunks::<2>() else { return None };
-        let timers = pairs.iter().map(|&[id, deadline]| (id, deadline)).collect();
-        let (count, hash) = (count.cast_unsigned(), hash.cast_unsigned());
-        Some(Self { count, hash, next_timer, timers, offered, come })
+        let &[count, hash, next_timer, offered, come, timers] = words.first_chunk()?;
+        let [count, hash, next_timer, offered, come, left] =
+            [count, hash, next_timer, offered, come, timers].map(i64::from_le_bytes);
+        let (count, hash, timers) = (count.cast_unsigned(), hash.cast_unsigned(), BTreeMap::new());
+        let state = Self { count, hash, next_timer, timers, offered, come };
+        Some((state, usize::try_from(left).ok()?))
+    }
+
+    /// Takes timers of a snapshot; how many they are.
+    fn take_timers(&mut self, bytes: &[u8]) -> Option<usize> {
+        let (words, []) = bytes.as_chunks::<8>() else { return None };
+        let (pairs, []) = words.as_chunks::<2>() else { return None };
+        let pairs = pairs.iter().map(|pair| pair.map(i64::from_le_bytes));
+        let before = self.timers.len();
+        self.timers.extend(pairs.map(|[id, deadline]| (id, deadline)));
+        Some(self.timers.len() - before)
     }
 
     fn mix(&mut self, value: u64) {
@@ -84,6 +109,7 @@ impl Chain {
             state: State::default(),
             deduplication: Deduplication::new(LIMITS),
             gauge: None,
+            timers_left: 0,
             writing: None,
             is_restored: false,
         }
@@ -108,6 +134,9 @@ impl Chain {
         });
         cluster.sessions().iter().for_each(|session| state.mix(session.0.cast_unsigned()));
         state.mix(self.deduplication.state_hash());
+        if lock(&self.oracle).quirks.strays(self.member, state.count) {
+            state.mix(self.member as u64);
+        }
         let applied = Applied {
             event,
             position: cluster.position().0,
@@ -124,14 +153,14 @@ impl Chain {
 
     /// What a client's message asks for besides being remembered.
     fn obey(&mut self, cluster: &mut Cluster<'_>, content: &[u8]) {
+        let burst = lock(&self.oracle).quirks.timers(self.member, self.state.count);
+        for _ in 0..burst {
+            self.schedule(cluster, STORM_DELAY);
+        }
         let (Some(&what), Some(&detail)) = (content.first(), content.get(1)) else { return };
         match what % 16 {
             0 | 1 => {
-                let id = self.state.next_timer;
-                let deadline = cluster.time() + i64::from(detail) * 8;
-                self.state.next_timer += 1;
-                self.state.timers.insert(id, deadline);
-                cluster.schedule_timer(TimerId(id), deadline);
+                self.schedule(cluster, i64::from(detail) * 8);
             }
             2 | 3 => {
                 self.state.offered += 1;
@@ -146,6 +175,13 @@ impl Chain {
         }
     }
 
+    fn schedule(&mut self, cluster: &mut Cluster<'_>, delay: i64) {
+        let (id, deadline) = (self.state.next_timer, cluster.time() + delay);
+        self.state.next_timer += 1;
+        self.state.timers.insert(id, deadline);
+        cluster.schedule_timer(TimerId(id), deadline);
+    }
+
     fn fail(&self, cluster: &mut Cluster<'_>, what: &str) {
         lock(&self.oracle).fail(format!("member {}: {what}", self.member));
         cluster.fail(what);
@@ -155,6 +191,14 @@ impl Chain {
 impl ClusteredService for Chain {
     /// The state, then the records of deduplication.
     fn on_snapshot(&mut self, cluster: &mut Cluster<'_>, message: &[u8]) {
+        if self.timers_left > 0 {
+            let taken = self.state.take_timers(message);
+            match taken.and_then(|taken| self.timers_left.checked_sub(taken)) {
+                Some(left) => self.timers_left = left,
+                None => self.fail(cluster, "timers of the snapshot are damaged"),
+            }
+            return;
+        }
         if self.is_restored {
             if let Err(error) = self.deduplication.restore(message) {
                 self.fail(cluster, &format!("snapshot: {error}"));
@@ -163,7 +207,7 @@ impl ClusteredService for Chain {
         }
         self.is_restored = true;
         match State::decode(message) {
-            Some(state) => self.state = state,
+            Some((state, timers)) => (self.state, self.timers_left) = (state, timers),
             None => self.fail(cluster, "the snapshot does not begin with the state"),
         }
     }
@@ -192,6 +236,9 @@ impl ClusteredService for Chain {
         };
         match self.deduplication.admit(message) {
             Admission::Execute { header, payload } => {
+                if lock(&self.oracle).quirks.is_poisoned(self.member, self.state.count) {
+                    return cluster.fail("a message that this service cannot digest");
+                }
                 let event = Event::Message { client: header.client, number: header.number };
                 self.obey(cluster, payload);
                 self.apply(cluster, event, payload);
@@ -229,7 +276,7 @@ impl ClusteredService for Chain {
         writer: &mut SnapshotWriter<'_>,
     ) -> Step {
         let mut left = self.writing.take().unwrap_or_else(|| {
-            let mut left = vec![self.state.encode()];
+            let mut left = self.state.encode();
             left.extend(self.deduplication.records());
             left.reverse();
             left

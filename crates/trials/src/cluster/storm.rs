@@ -27,7 +27,7 @@ const FRESH: u64 = 100;
 /// see it.
 const SESSION_SPAN: Nanos = Nanos::from_secs(7);
 /// How long after its clients a driver has let go of what was theirs.
-const RELEASE_SPAN: Nanos = Nanos::from_secs(15);
+const RELEASE_SPAN: Nanos = Nanos::from_secs(40);
 /// The counter by which a member is asked for a snapshot.
 const CONTROL_TOGGLE: CounterTypeId = CounterTypeId(202);
 
@@ -45,6 +45,8 @@ pub(super) struct Storm {
     pub(super) caller_hosts: Vec<HostId>,
     /// What the drivers of clients hold when there are no clients.
     bases: Vec<Base>,
+    /// What the drivers of members hold, at most, when they have just begun to serve.
+    member_base: Option<Base>,
     next_snapshot: Nanos,
     pub(super) last_snapshot: Nanos,
     /// How links are when nobody is singled out.
@@ -55,8 +57,6 @@ pub(super) struct Storm {
     snapshots: Rng,
     /// Which voters are killed.
     pub(super) voters: Rng,
-    /// Longest time until a leader since healing.
-    pub(super) leaderless: Nanos,
 }
 
 impl Drop for Storm {
@@ -103,11 +103,11 @@ impl Storm {
             members,
             caller_hosts,
             bases: Vec::new(),
+            member_base: None,
             next_snapshot: Nanos::from_secs(1),
             last_snapshot: Nanos(0),
             links: LinkFaults::default(),
             struck: vec![0; Trouble::ALL.len()],
-            leaderless: Nanos(0),
         };
         storm.observe_votes();
         storm.start_drivers()?;
@@ -123,6 +123,7 @@ impl Storm {
         while self.world.elapsed() < span {
             let slice = Nanos::from_millis(5 + slices.below(60).cast_signed());
             self.run(slice)?;
+            self.note_member_base();
             self.strike_voters();
             let is_due = |at: u64| Nanos::from_millis(at.cast_signed()) <= self.world.elapsed();
             if let Some(strike) = strikes.next_if(|strike| is_due(strike.at)) {
@@ -154,7 +155,7 @@ impl Storm {
     }
 
     /// Ends all faults, then waits until all is answered and equal.
-    pub(super) fn heal(&mut self, leader: Nanos, bound: Nanos) -> Result<(), Failure> {
+    pub(super) fn heal(&mut self, bound: Nanos) -> Result<(), Failure> {
         self.tell("faults end");
         self.world.heal();
         self.observe_votes();
@@ -165,13 +166,12 @@ impl Storm {
         }
         self.callers.iter_mut().for_each(|caller| caller.again = Nanos(0));
         lock(&self.oracle).phase = Phase::Calm;
+        lock(&self.oracle).quirks.poison(&[]);
         let began = self.world.elapsed();
-        let mut led = None;
+        // Who stands still goes on by itself.
+        let still = self.members.iter().map(|member| member.paused_until);
+        self.watch.heal(still.fold(began, Nanos::max));
         loop {
-            if led.is_none() && self.watch.leader().is_some() {
-                led = Some(self.world.elapsed() - began);
-                self.leaderless = self.world.elapsed() - began;
-            }
             if lock(&self.oracle).fresh >= FRESH {
                 lock(&self.oracle).phase = Phase::Quiet;
             }
@@ -180,12 +180,11 @@ impl Storm {
             if reasons.is_empty() {
                 return Ok(());
             }
-            let is_late = waited >= leader && led.is_none();
             let is_over = waited >= bound;
             if self.plan.is_hostile && is_over {
                 return Ok(());
             }
-            if (is_late && !self.plan.is_hostile) || is_over {
+            if is_over {
                 let what = format!("I-20: {} ms after healing: {}", waited.as_millis(), reasons);
                 return Err(self.failure(what));
             }
@@ -237,19 +236,52 @@ impl Storm {
             ..Totals::default()
         };
         let trace_hash = self.world.trace_hash() ^ oracle.hash();
-        let (struck, leaderless) = (self.struck.clone(), self.leaderless);
-        Ok(Outcome { totals, struck, points: point::disarm(), leaderless, trace_hash })
+        let struck = self.struck.clone();
+        let healing = self.watch.healing.filter(|_| !self.plan.is_hostile);
+        let (recovered, leaderless) =
+            (healing.and_then(|it| it.recovered), healing.map(|it| it.leaderless));
+        let points = point::disarm();
+        Ok(Outcome { totals, struck, points, recovered, leaderless, trace_hash })
     }
 
-    /// I-24: all clients end in order, and their drivers hold what they held before there were any.
-    /// Returns how many datagrams those drivers found to be invalid.
+    /// Takes down what the drivers of members hold once all are in service, before anything
+    /// strikes.
+    fn note_member_base(&mut self) {
+        let is_in_service = |view: &View| view.is_settled();
+        if self.member_base.is_some() || !self.watch.views().iter().all(is_in_service) {
+            return;
+        }
+        let mut base = Base::default();
+        for member in 0..self.members.len() {
+            base.widen(&self.member_holds(member));
+        }
+        self.member_base = Some(base);
+    }
+
+    fn member_holds(&self, member: usize) -> Base {
+        Base::of(&self.world.ports(self.members[member].watcher))
+    }
+
+    /// I-24: all clients end in order, and their drivers hold what they held before there were any,
+    /// those of members no more than when they began to serve. Returns how many datagrams the
+    /// drivers of clients found to be invalid.
     fn close(&mut self) -> Result<u64, Failure> {
-        let members = self.members.iter_mut().filter_map(|member| member.id.take());
-        let callers = self.callers.iter_mut().filter_map(|caller| caller.id.take());
-        for id in callers.chain(members).collect::<Vec<_>>() {
+        for id in self.callers.iter_mut().filter_map(|caller| caller.id.take()).collect::<Vec<_>>()
+        {
             self.world.stop(id);
         }
         self.world.run_for(RELEASE_SPAN);
+        for member in 0..self.members.len() {
+            let held = self.member_holds(member);
+            let base = self.member_base.as_ref().filter(|_| !self.plan.is_hostile);
+            if let Some(what) = base.and_then(|base| base.outgrown_by(&held)) {
+                return Err(self.failure(format!("I-24: the driver of member {member}: {what}")));
+            }
+        }
+        for id in self.members.iter_mut().filter_map(|member| member.id.take()).collect::<Vec<_>>()
+        {
+            self.world.stop(id);
+        }
         let mut invalid = 0;
         for (index, &host) in self.caller_hosts.iter().enumerate() {
             let observer = self.world.observer(host);

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use consensus::Counters;
 use runtime::{Nanos, Ports};
 
+use super::LEADER_TIMEOUTS;
 use super::frames::Disk;
-use super::node::View;
+use super::healing::Healing;
+use super::node::{View, leader_timeout};
 use super::oracle::Oracle;
 use super::votes::Votes;
 use crate::lock;
@@ -38,6 +40,12 @@ pub(super) struct Watch {
     committed: Vec<u8>,
     /// Up to where it was committed first in which term.
     committed_in: BTreeMap<i64, i64>,
+    /// How long nobody led since faults ended.
+    pub(super) healing: Option<Healing>,
+    /// What modules have saved of themselves, by position.
+    snapshots: BTreeMap<i64, Vec<u8>>,
+    /// How long that may be.
+    leaderless_max: Nanos,
 }
 
 impl Watch {
@@ -52,8 +60,18 @@ impl Watch {
             Seen { view, last, disk: Disk::new(ports), held: 0, is_known: false }
         };
         let members = disks.into_iter().map(seen).collect();
-        let (leaders, committed) = (BTreeMap::new(), Vec::new());
-        Self { oracle, votes, quorum, members, leaders, committed, committed_in: BTreeMap::new() }
+        Self {
+            oracle,
+            votes,
+            quorum,
+            members,
+            leaders: BTreeMap::new(),
+            committed: Vec::new(),
+            committed_in: BTreeMap::new(),
+            healing: None,
+            snapshots: BTreeMap::new(),
+            leaderless_max: Nanos(leader_timeout().0 * LEADER_TIMEOUTS),
+        }
     }
 
     /// A member begins a life.
@@ -91,6 +109,27 @@ impl Watch {
         }
     }
 
+    /// I-17, the catalog, once its archive has looked after it; I-15: the modules of all members
+    /// save the same at one position.
+    fn check_recordings(&mut self, member: usize) {
+        let disk = &self.members[member].disk;
+        if let Err(what) = disk.check_catalog() {
+            lock(&self.oracle).fail(format!("I-17: member {member}: {what}"));
+        }
+        for (position, bytes) in disk.module_snapshots() {
+            let known = self.snapshots.entry(position).or_insert_with(|| bytes.clone());
+            if *known != bytes {
+                let same = known.iter().zip(&bytes).take_while(|(one, two)| one == two).count();
+                lock(&self.oracle).fail(format!(
+                    "I-15: the module of member {member} saves {} bytes at {position}, others {}, \
+                     which part at {same}",
+                    bytes.len(),
+                    known.len()
+                ));
+            }
+        }
+    }
+
     /// A member has lost of what it had; returns the newest term that anybody has seen.
     pub(super) fn forget(&mut self, member: usize) -> i64 {
         self.members[member].held = 0;
@@ -111,6 +150,11 @@ impl Watch {
     /// What was last seen of each member.
     pub(super) fn views(&self) -> Vec<View> {
         self.members.iter().map(|seen| seen.last).collect()
+    }
+
+    /// The last of the faults ends `at` a time.
+    pub(super) fn heal(&mut self, at: Nanos) {
+        self.healing = Some(Healing::new(self.quorum, at));
     }
 
     /// How many terms had a leader so far.
@@ -134,6 +178,13 @@ impl Watch {
                 oracle.fail(format!("I-7: service of {member} at {at}, commit position {commit}"));
             }
         }
+        if let Some(healing) = &mut self.healing {
+            healing.look(self.members.iter().map(|seen| seen.last), now);
+            if healing.leaderless > self.leaderless_max {
+                let millis = healing.leaderless.as_millis();
+                lock(&self.oracle).fail(format!("I-20: nobody leads for {millis} ms"));
+            }
+        }
         let mut oracle = lock(&self.oracle);
         let mut votes = lock(&self.votes);
         oracle.violations.append(&mut votes.violations);
@@ -145,6 +196,8 @@ impl Watch {
         let seen = &mut self.members[member];
         if !seen.is_known {
             seen.is_known = true;
+            self.check_recordings(member);
+            let seen = &mut self.members[member];
             let (append, held) = (view.append, seen.held);
             if append < held {
                 let what = format!("I-25: member {member} had {held} and begins with {append}");
@@ -216,6 +269,11 @@ impl Watch {
             lock(&self.oracle).fail(what);
             return;
         };
+        if from > known {
+            let what = format!("I-6: member {member} commits from {from}, known up to {known}");
+            lock(&self.oracle).fail(what);
+            return;
+        }
         let (begin, end) = (as_index(from), as_index(to.min(known)));
         if end > begin && log[..end - begin] != self.committed[begin..end] {
             let what = difference(Some(log), &self.committed[begin..end], from);
@@ -249,6 +307,7 @@ impl Watch {
                 lock(&self.oracle).fail(format!("I-8: member {member}: {what}"));
             }
             self.check_records(member);
+            self.check_recordings(member);
         }
     }
 }

@@ -94,6 +94,31 @@ fn a_container_joins_the_next_log_where_the_last_one_ended() {
     assert_eq!(bed.answer(&mut client), b"echo again");
 }
 
+/// A log ends in the middle of a long message, the next one is left in the middle of it too, and
+/// the one after it begins where that did.
+#[test]
+fn the_middle_of_a_message_that_comes_again_is_not_taken_twice() {
+    let mut bed = Bed::led(14, Role::Leader);
+    let mut client = bed.connect_client();
+    let payload: Vec<u8> = (0..3_000_u32).map(|it| it.to_le_bytes()[0]).collect();
+    let message = bed.module.session_message(1, &payload);
+    let parts: Vec<&[u8]> = message.chunks(1_024).collect();
+    bed.module.append_part(parts[0], 0x80);
+    bed.module.end_log();
+    bed.join(Role::Leader);
+    assert!(bed.until(|bed| bed.module.acks.len() == 3));
+    let position = bed.module.log_position();
+    bed.module.append_part(parts[1], 0);
+    (0..50).for_each(|_| bed.step());
+    bed.module.leave_log(position);
+    bed.join(Role::Leader);
+    assert!(bed.until(|bed| bed.module.acks.len() == 4));
+    assert_eq!(bed.module.acks[3].log_position, position);
+    bed.module.append_part(parts[1], 0);
+    bed.module.append_part(parts[2], 0x40);
+    assert_eq!(bed.answer(&mut client), [b"echo ", &payload[..]].concat());
+}
+
 #[test]
 fn a_container_terminates_as_the_module_asks() {
     let mut bed = Bed::led(7, Role::Leader);

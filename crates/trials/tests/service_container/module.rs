@@ -26,6 +26,8 @@ pub(crate) struct Module {
     ingress: Subscription,
     log: Option<ExclusivePublication>,
     log_ended_at: i64,
+    /// Logs that were left and go on.
+    left: Vec<ExclusivePublication>,
     commit: Counter,
     recovery: Option<Counter>,
     egress: Vec<(i64, Publication)>,
@@ -70,6 +72,7 @@ impl Opening {
             ingress: self.ingress.poll().unwrap().unwrap(),
             log: None,
             log_ended_at: 0,
+            left: Vec::new(),
             commit: self.commit.poll().unwrap().unwrap(),
             recovery: self.recovery.poll().unwrap(),
             egress: Vec::new(),
@@ -261,6 +264,29 @@ impl Module {
     pub(crate) fn end_log(&mut self) {
         self.log_ended_at = self.log_position();
         self.log = None;
+    }
+
+    /// The log is left for one that begins at `position`; it stays there meanwhile.
+    pub(crate) fn leave_log(&mut self, position: i64) {
+        self.log_ended_at = position;
+        self.left.extend(self.log.take());
+    }
+
+    /// A message of a session, as it stands in the log.
+    pub(crate) fn session_message(&self, cluster_session_id: i64, payload: &[u8]) -> Vec<u8> {
+        let (leadership_term_id, timestamp) = (self.term, self.time);
+        let header = SessionMessageHeader { leadership_term_id, cluster_session_id, timestamp };
+        let mut whole = encode(&header);
+        whole.extend_from_slice(payload);
+        whole
+    }
+
+    /// Appends a part of a message as a frame with these flags.
+    pub(crate) fn append_part(&mut self, part: &[u8], flags: u8) {
+        let mut claim = self.log.as_mut().unwrap().try_claim(part.len()).unwrap();
+        claim.write(0, part);
+        claim.set_flags(flags);
+        claim.commit();
     }
 
     /// The channel of a log that goes on where the last one ended.
