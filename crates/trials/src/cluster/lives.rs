@@ -141,6 +141,7 @@ impl Storm {
             return Err(self.failure(format!("member {member} does not start: {what}")));
         }
         self.tell(format_args!("member {member} starts as {id:?}"));
+        self.watch.starts(member, self.world.elapsed());
         let failed_before = self.world.disk_faults(host).failed();
         let state = &mut self.members[member];
         state.id = Some(id);
@@ -183,7 +184,14 @@ impl Storm {
 
     /// The power of a member's host is cut, and is back after a while. Where its disk lied, all is
     /// gone since it began to, unless that would be more than others can make good.
+    ///
+    /// One whose disk has rotted since it started is only killed: what tells rot from what a power
+    /// cut tore is not synced with each block.
     pub(super) fn cut_power(&mut self, member: usize, longest: u64, rng: &mut Rng) {
+        if self.watch.is_rotten(member) {
+            self.end_member(member, longest, rng, World::kill);
+            return;
+        }
         let is_recoverable = self.are_others_whole(member);
         let truth = self.members[member].truth.take();
         let host = self.members[member].host;
@@ -228,6 +236,7 @@ impl Storm {
             let (state, view) = (&self.members[other], &views[other]);
             state.id.is_some()
                 && state.truth.is_none()
+                && !self.watch.is_rotten(other)
                 && view.is_settled()
                 && view.term == term
                 && view.append >= committed
@@ -242,7 +251,8 @@ impl Storm {
             let Member { id: Some(id), ailed, .. } = self.members[member] else { continue };
             if let Some((name, halt)) = self.world.halts(id).first() {
                 self.tell(format_args!("member {member}: {name}: {halt}"));
-                if ailed.is_none() && !self.plan.is_hostile {
+                let is_excused = ailed.is_some() || self.watch.is_rotten(member);
+                if !is_excused && !self.plan.is_hostile {
                     return Err(self.failure(format!("member {member}: {name}: {halt}")));
                 }
                 self.count_end(ailed);
