@@ -18,7 +18,7 @@ use crate::catalog::{Catalog, CatalogError, FILE_NAME, Recording};
 use crate::config::Config;
 use crate::inventory;
 use crate::mark_file::{self, MarkFile, MarkFileError};
-use crate::recovery::{End, RecoveryError, make_durable, recover, remove_spares};
+use crate::recovery::{End, RecoveryError, Rot, make_durable, recover, remove_spares};
 use crate::sums;
 use crate::writer::Store;
 
@@ -57,6 +57,8 @@ pub struct Directory {
     pub mark_file: MarkFile,
     /// What had to be repaired, for the error log.
     pub findings: Vec<String>,
+    /// Recordings that are out of service for their damage.
+    pub rotten: Vec<Rot>,
     pub(crate) lock: Box<dyn FileLock>,
 }
 
@@ -103,7 +105,7 @@ impl Directory {
         };
         remove_spares(files, path).map_err(failed)?;
         sums::remove_orphans(files, path).map_err(failed)?;
-        settle(files, path, config, &mut catalog, &mut findings, now)?;
+        let rotten = settle(files, path, config, &mut catalog, &mut findings, now)?;
         findings.extend(inventory::check(files, path, &mut catalog)?);
         if catalog.take_unsynced() {
             catalog.settle().map_err(failed)?;
@@ -115,7 +117,7 @@ impl Directory {
             is_synced: storage.file_sync_level.kind().is_some(),
             has_sums: storage.guards,
         };
-        Ok(Self { store, catalog, mark_file, findings, lock })
+        Ok(Self { store, catalog, mark_file, findings, rotten, lock })
     }
 }
 
@@ -128,7 +130,7 @@ fn settle(
     catalog: &mut Catalog,
     findings: &mut Vec<String>,
     now: Now,
-) -> Result<(), DirectoryError> {
+) -> Result<Vec<Rot>, DirectoryError> {
     let active: Vec<Recording> =
         catalog.iter_from(0).filter(|recording| recording.is_active()).cloned().collect();
     let checksum = config.storage.record_checksum;
@@ -162,7 +164,17 @@ fn settle(
             }
         }
     }
-    Ok(())
+    let mut rotten = Vec::new();
+    for recording in catalog.retired().filter(|recording| recording.is_active()) {
+        match recover(files, directory, recording, checksum, &mut buffer) {
+            Err(RecoveryError::Io { source, .. }) => {
+                return Err(DirectoryError::Io { path: directory.to_path_buf(), source });
+            }
+            Err(error) => rotten.extend(error.rot()),
+            Ok(_) => {}
+        }
+    }
+    Ok(rotten)
 }
 
 /// Deletes all that an archive keeps, but not the guards.

@@ -209,6 +209,7 @@ impl Node {
             recorded: at(disk.log.len()),
             recording_id: RecordingId(0),
             snapshot: disk.snapshot.map(|(term, to)| (LeadershipTermId(term), Position(to), 0)),
+            loss: None,
         };
         let now = TIMEOUT.0 * 4;
         let seed = id as u64 * 1_000 + 7;

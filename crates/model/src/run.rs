@@ -222,7 +222,10 @@ impl<'a> Run<'a> {
                     self.point();
                 }
             }
-            Persist::EndTerm { .. } | Persist::Snapshot { .. } => {}
+            Persist::EndTerm { .. }
+            | Persist::Snapshot { .. }
+            | Persist::Loss(_)
+            | Persist::Regained => {}
         }
         self.point();
     }

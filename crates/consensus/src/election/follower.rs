@@ -15,6 +15,7 @@ use crate::control::{ModuleState, Termination};
 use crate::fingerprint::Print;
 use crate::id::{LeadershipTermId, MemberId};
 use crate::input::{ArchiveInput, Input};
+use crate::loss;
 use crate::message::{AppendPosition, CatchupPosition, NewLeadershipTerm, PeerMessage};
 
 /// How many heartbeat time-outs a follower's recording may stand still behind the commit position.
@@ -124,6 +125,11 @@ pub(crate) fn adopt(ctx: &mut Context, m: &NewLeadershipTerm) -> Election {
         // The term is recorded and what lies before it is gone: nothing but a lost disk does that.
         ctx.counters.refused += 1;
         return canvass::enter(ctx);
+    }
+    // After a loss: what this member stands behind is copied before anything is replayed or joined.
+    let held = ctx.exposed.max(ctx.log.position);
+    if recorded < held {
+        return follower.replicate(ctx, m, held, None);
     }
     follower.step = Step::Replay(None);
     Election::Follower(follower)
@@ -445,7 +451,10 @@ impl Follower {
             Step::Catchup { .. } => self.advance_catchup(ctx, timeout),
             Step::LogJoin(_) => self.advance_join(ctx, timeout),
             Step::Service if self.is_stuck(ctx) => restart(ctx),
-            Step::Service => Election::Follower(self),
+            Step::Service => {
+                loss::regain(ctx, self.term);
+                Election::Follower(self)
+            }
         }
     }
 

@@ -203,6 +203,7 @@ impl Node {
             recorded: Position(self.disk.log.len() as i64 * 32),
             recording_id: RecordingId(0),
             snapshot: snapshot.as_ref().map(|(t, p, at, _)| (term(*t), Position(*p), *at)),
+            loss: None,
         };
         let mut core = Consensus::new(self.config.clone(), &recovery, seed, now);
         self.agent = Agent::default();
@@ -862,7 +863,7 @@ fn persist(disk: &mut Disk, record: &Persist, items: &[Item], is_torn: bool) -> 
             }
         }
         Persist::DropTerms { from } => disk.terms.retain(|record| record.term < from),
-        Persist::EndTerm { .. } => {}
+        Persist::EndTerm { .. } | Persist::Loss(_) | Persist::Regained => {}
         Persist::Snapshot { term, position, timestamp, .. } => {
             disk.snapshot = Some((term.0, position.0, timestamp, items.to_vec()));
         }
