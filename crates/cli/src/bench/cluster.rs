@@ -59,8 +59,8 @@ const QUICK: &str = "three members (driver, archive on disk, consensus module, e
                      client that steps its driver itself: a process each; all yield; MTU 8K, sync \
                      level 0, log terms 64 MiB, windows and sockets 2 MiB";
 
-const BUSY: &str = "the same, with terms of 1 MiB for log, ingress and egress; theirs yield, ours yield \
-                    50 times and then wait on their sockets: each side as it is fastest";
+const BUSY: &str = "the same, with terms of 1 MiB for log, ingress and egress; theirs yield, ours \
+                    yield 50 times and then wait on their sockets: each side as it is fastest";
 
 const THROUGHPUT: &[Column] = &[
     Column { name: "K msgs/s", better: Better::More },

@@ -13,7 +13,7 @@ pub(crate) fn private_bytes(process: u32) -> Result<u64, Failure> {
     private_kib(&text).map(|kib| kib * 1024).ok_or_else(|| format!("{path}: no mapping").into())
 }
 
-/// Writes to every page of so many bytes and gives them back: what is taken next is found in memory.
+/// Writes to every page of so many bytes and gives them back: what is taken next is in memory.
 pub(crate) fn touch(length: usize) {
     drop(std::hint::black_box(vec![1_u8; length]));
 }

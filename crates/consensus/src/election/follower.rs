@@ -312,13 +312,8 @@ impl Follower {
             }
             PeerMessage::TerminationPosition(m) if m.leadership_term_id == self.term => {
                 if ctx.control.termination.is_none() && m.log_position.0 >= 0 {
-                    ctx.control.termination = Some(Termination {
-                        position: m.log_position,
-                        term: m.leadership_term_id,
-                        is_leader: false,
-                        services_done: false,
-                        deadline: None,
-                    });
+                    let termination = Termination::told(m.log_position, m.leadership_term_id);
+                    ctx.control.termination = Some(termination);
                 }
                 false
             }
