@@ -70,7 +70,8 @@ pub struct Timeouts {
     pub leader_heartbeat_interval: Nanos,
     /// How long the first canvass after start waits for every member to appear.
     pub startup_canvass_timeout: Nanos,
-    /// How long a ballot lasts; half of it bounds the random delay of a nomination.
+    /// How long a ballot lasts. All but the first candidate nominate themselves by chance in its
+    /// second half.
     pub election_timeout: Nanos,
     /// How often positions are reported in a canvass.
     pub election_status_interval: Nanos,

@@ -168,6 +168,14 @@ impl Members {
         self.members.iter().filter(|member| self.would_vote(member, own)).count() >= quorum
     }
 
+    /// Of all that were heard this one's log is the newest; of several, its id is the lowest.
+    pub(crate) fn is_first_candidate(&self, own: (LeadershipTermId, Position)) -> bool {
+        let is_before = |member: &Member| {
+            member.view.is_some_and(|log| log > own || log == own && member.id < self.own)
+        };
+        !self.members.iter().any(is_before)
+    }
+
     /// Every member, except a leader that closed gracefully, voted for this one in `term`.
     pub(crate) fn is_unanimous_leader(
         &self,
@@ -239,6 +247,22 @@ mod tests {
         assert!(members.is_unanimous_candidate(log(1, 64), Some(MemberId(2)), 2));
         members.hear(MemberId(2), log(1, 96), Nanos(0));
         assert!(!members.is_unanimous_candidate(log(1, 64), None, 2));
+    }
+
+    #[test]
+    fn the_first_candidate_has_the_newest_log_and_the_lowest_id() {
+        let mut members = Members::new(MemberId(1), &[MemberId(0), MemberId(1), MemberId(2)]);
+        members.hear(MemberId(1), log(1, 64), Nanos(0));
+        assert!(members.is_first_candidate(log(1, 64)), "nobody else was heard");
+        members.hear(MemberId(2), log(1, 64), Nanos(0));
+        assert!(members.is_first_candidate(log(1, 64)));
+        members.hear(MemberId(0), log(0, 96), Nanos(0));
+        assert!(members.is_first_candidate(log(1, 64)));
+        members.hear(MemberId(0), log(1, 64), Nanos(0));
+        assert!(!members.is_first_candidate(log(1, 64)));
+        members.hear(MemberId(0), log(1, 32), Nanos(0));
+        members.hear(MemberId(2), log(1, 96), Nanos(0));
+        assert!(!members.is_first_candidate(log(1, 64)));
     }
 
     #[test]

@@ -309,6 +309,22 @@ fn a_quorum_waits_for_the_missing_member_until_the_start_up_canvass_ends() {
 }
 
 #[test]
+fn who_is_not_the_first_candidate_leaves_it_time_to_be_elected() {
+    let after = |other: MemberId, ms| {
+        let mut bench = Bench::with(3, &Recovery::empty(), |config| config.member_id = ONE);
+        bench.hears(canvass(other, -1, 0));
+        bench.tick(60_000);
+        assert_eq!(bench.core.election_state(), ElectionState::Nominate);
+        bench.tick(ms);
+        bench.core.election_state()
+    };
+    assert_eq!(after(TWO, 199), ElectionState::Nominate, "a node that just started");
+    assert_eq!(after(TWO, 200), ElectionState::CandidateBallot);
+    assert_eq!(after(MemberId(0), 499), ElectionState::Nominate);
+    assert_eq!(after(MemberId(0), 1_000), ElectionState::CandidateBallot);
+}
+
+#[test]
 fn a_member_that_is_not_the_appointed_leader_never_nominates_itself() {
     let mut bench = Bench::with(3, &Recovery::empty(), |config| {
         config.appointed_leader = Some(TWO);

@@ -214,12 +214,9 @@ impl Canvass {
         if !is_candidate {
             return Election::Canvass(self);
         }
+        let at = now + nomination_delay(ctx);
         ctx.is_extended_canvass = false;
-        // It tells candidates apart. After ballots that failed they are further apart, but never
-        // by more than it takes to miss a leader.
-        let longest = ctx.ballot_timeout().min(ctx.config.timeouts.leader_heartbeat_timeout);
-        let delay = ctx.random.below(longest.0 / 2);
-        Election::Nominate(Nominate { at: now + Nanos(delay), last_sent: self.last_sent })
+        Election::Nominate(Nominate { at, last_sent: self.last_sent })
     }
 
     /// From when a quorum is enough: nobody is waited for, and no leader was heard for long.
@@ -309,6 +306,27 @@ impl Canvass {
             return Election::Canvass(self);
         }
         ballot::stand(ctx)
+    }
+}
+
+/// How long to wait before standing. Members that hear each other see the same candidates: the
+/// first of them does not wait, unless that was in vain before; the others leave it the time to be
+/// elected. Two that stood at once would take each other's votes, for a whole ballot.
+///
+/// When the node has just started, whoever was heard may not yet hear: a request that is lost costs
+/// a ballot, too.
+fn nomination_delay(ctx: &mut Context) -> Nanos {
+    // After ballots that failed candidates are further apart, but never by more than it takes to
+    // miss a leader.
+    let timeouts = &ctx.config.timeouts;
+    let half = ctx.ballot_timeout().min(timeouts.leader_heartbeat_timeout).0 / 2;
+    let interval = timeouts.election_status_interval;
+    let is_appointed = ctx.config.appointed_leader == Some(ctx.id());
+    match (is_appointed || ctx.members.is_first_candidate(ctx.own_log()), ctx.failures) {
+        (true, 0) if ctx.is_extended_canvass => Nanos(half.min(2 * interval.0)),
+        (true, 0) => Nanos(0),
+        (true, _) => Nanos(ctx.random.below(half)),
+        (false, _) => Nanos(half + ctx.random.below(half)),
     }
 }
 
