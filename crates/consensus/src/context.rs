@@ -170,6 +170,8 @@ pub(crate) struct Context {
     pub(crate) last_escape: Option<Nanos>,
     /// How often an election failed since this member was in service: see [`Context::silence`].
     pub(crate) failures: u32,
+    /// How long the disk took for the last term or vote.
+    pub(crate) promise_span: Nanos,
     pub(crate) verified: Option<Verified>,
     /// A join was acknowledged by all services.
     pub(crate) is_joined: bool,
@@ -233,6 +235,7 @@ impl Context {
             last_leader_update: now.mono,
             last_escape: None,
             failures: 0,
+            promise_span: Nanos(0),
             verified: None,
             is_joined: false,
             halt: None,

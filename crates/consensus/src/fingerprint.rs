@@ -143,6 +143,7 @@ impl Context {
             last_leader_update,
             last_escape,
             failures: _,
+            promise_span: _,
             verified,
             is_joined,
             halt,

@@ -414,6 +414,8 @@ impl Sessions {
                     self.push(id, by.event(none, EventCode::Closed, reason.name()));
                 }
                 self.push(id, ClientAction::Disconnect);
+                // It may be gone, with more before this in its queue that it will never take.
+                self.leaving.insert(id, now + self.timeout);
             }
             _ => {}
         }

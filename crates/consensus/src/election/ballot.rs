@@ -25,15 +25,19 @@ pub(crate) struct FollowerBallot {
 /// on a disk that takes longer than a ballot lasts, none would ever succeed.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
+    began_at: Nanos,
     spoken_at: Option<Nanos>,
 }
 
 impl Clock {
-    const NEW: Self = Self { spoken_at: None };
+    fn new(ctx: &Context) -> Self {
+        Self { began_at: ctx.mono(), spoken_at: None }
+    }
 
-    fn has_run(&mut self, ctx: &Context, span: Nanos) -> bool {
+    fn has_run(&mut self, ctx: &mut Context, span: Nanos) -> bool {
         if self.spoken_at.is_none() && ctx.out.is_persisted() {
             self.spoken_at = Some(ctx.mono());
+            ctx.promise_span = ctx.mono() - self.began_at;
         }
         self.spoken_at.is_some_and(|at| at + span <= ctx.mono())
     }
@@ -56,7 +60,7 @@ pub(crate) fn stand(ctx: &mut Context) -> Election {
         candidate_term_id: term,
         candidate_member_id: own,
     }));
-    Election::CandidateBallot(CandidateBallot { clock: Clock::NEW })
+    Election::CandidateBallot(CandidateBallot { clock: Clock::new(ctx) })
 }
 
 /// V2 of a member that must not stand (H1): others are asked for a ballot that it cannot win, with
@@ -117,7 +121,7 @@ pub(crate) fn on_request(ctx: &mut Context, request: &RequestVote) -> Option<Ele
     }
     ctx.promise = term;
     ctx.role = Role::Follower;
-    Some(Election::FollowerBallot(FollowerBallot { clock: Clock::NEW }))
+    Some(Election::FollowerBallot(FollowerBallot { clock: Clock::new(ctx) }))
 }
 
 fn is_of_term(input: &Input<'_>, term: LeadershipTermId) -> bool {
@@ -156,11 +160,12 @@ impl CandidateBallot {
         }
         // Those whose votes lack are waited for as long as configured. However long votes may take
         // after ballots that failed, a quorum that has voted has not to wait for it.
-        let is_due = self.clock.has_run(ctx, ctx.config.timeouts.election_timeout);
+        let (configured, longest) = (ctx.config.timeouts.election_timeout, ctx.ballot_timeout());
+        let is_due = self.clock.has_run(ctx, configured);
         if is_due && ctx.members.is_quorum_leader(term, quorum) {
             return leader::win(ctx);
         }
-        if !self.clock.has_run(ctx, ctx.ballot_timeout()) {
+        if !self.clock.has_run(ctx, longest) {
             return Election::CandidateBallot(self);
         }
         canvass::enter(ctx)
@@ -182,7 +187,8 @@ impl FollowerBallot {
     }
 
     pub(crate) fn advance(mut self, ctx: &mut Context) -> Election {
-        if !self.clock.has_run(ctx, ctx.ballot_timeout()) {
+        let longest = ctx.ballot_timeout();
+        if !self.clock.has_run(ctx, longest) {
             return Election::FollowerBallot(self);
         }
         canvass::enter(ctx)

@@ -316,10 +316,11 @@ impl Canvass {
 /// When the node has just started, whoever was heard may not yet hear: a request that is lost costs
 /// a ballot, too.
 fn nomination_delay(ctx: &mut Context) -> Nanos {
-    // After ballots that failed candidates are further apart, but never by more than it takes to
-    // miss a leader.
+    // After ballots that failed candidates are further apart, but not by more than it takes to
+    // miss a leader, or to hear of another: who stands is not heard before its disk has its word.
     let timeouts = &ctx.config.timeouts;
-    let half = ctx.ballot_timeout().min(timeouts.leader_heartbeat_timeout).0 / 2;
+    let apart = timeouts.leader_heartbeat_timeout.0.max(4 * ctx.promise_span.0);
+    let half = ctx.ballot_timeout().0.min(apart) / 2;
     let interval = timeouts.election_status_interval;
     let is_appointed = ctx.config.appointed_leader == Some(ctx.id());
     match (is_appointed || ctx.members.is_first_candidate(ctx.own_log()), ctx.failures) {

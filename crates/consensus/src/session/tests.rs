@@ -137,3 +137,33 @@ fn a_new_leader_greets_sessions_and_repeats_an_ok_nobody_here_sent() {
     sessions.begin_leadership(true, BY, NOW);
     assert!(matches!(sessions.to_append(), Some((found, _)) if found == id));
 }
+
+/// Found by I-24 of the cluster's trial (seed 199): the channel of a client that was gone when this
+/// member began to lead was kept for as long as it led.
+#[test]
+fn a_session_that_ends_is_let_go_though_its_client_never_took_what_it_was_told() {
+    let mut sessions = Sessions::new(10, TIMEOUT);
+    let id = ClusterSessionId(5);
+    let known = Session::known(CorrelationId(9), 102, "aeron:ipc", Position(64), NOW);
+    sessions.log_opened(id, known);
+    sessions.begin_leadership(false, BY, NOW);
+    let tell = |sessions: &mut Sessions| {
+        let mut told = Vec::new();
+        sessions.drain(|_, action| match action {
+            ClientAction::Connect { .. } | ClientAction::Disconnect => {
+                told.push(action.clone());
+                Outcome::Done
+            }
+            _ => Outcome::BackPressured,
+        });
+        told
+    };
+    assert_eq!(tell(&mut sessions).len(), 1);
+    let late = NOW + TIMEOUT;
+    sessions.expire(late);
+    sessions.appended(id, Position(128), BY, late);
+    assert_eq!(tell(&mut sessions), [], "it may still come");
+    sessions.expire_leaving(late + TIMEOUT);
+    assert_eq!(tell(&mut sessions), [ClientAction::Disconnect]);
+    assert!(sessions.leaving.is_empty() && sessions.queues.is_empty());
+}
