@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use runtime::files::{FileLock, Files, create_durable_directory};
 use runtime::guarded::Guarded;
-use runtime::owners;
+use runtime::owners::Owners;
 use runtime::ports::Ports;
 use wire::archive::catalog::RecordingState;
 use wire::time::Now;
@@ -83,11 +83,11 @@ impl Directory {
         let lock = lock.ok_or_else(|| DirectoryError::Locked(path.to_path_buf()))?;
         let marks = storage.mark_file_directory.as_deref().unwrap_or(path);
         create_durable_directory(files, marks).map_err(failed)?;
-        let last_owners = owners::read(files, &lock_path).map_err(failed)?;
-        owners::write(files, &lock_path, ports.process_id, &last_owners, now).map_err(failed)?;
+        let owners = Owners::read(files, &lock_path).map_err(failed)?;
+        owners.succeed(files, &lock_path, ports.process_id, now).map_err(failed)?;
         let aeron_directory = aeron_directory.to_string_lossy();
         let header = mark_file::header(config, &aeron_directory, ports.process_id, now);
-        let is_dead = |process_id| last_owners.contains(&process_id);
+        let is_dead = |process_id, start_ms| owners.made(process_id, start_ms);
         let mark_file = MarkFile::create(files, marks, &header, is_dead, now)?;
         mark_file::link(files, path, marks).map_err(failed)?;
         // Else a power cut brings back what others left here, whom nobody remembers.

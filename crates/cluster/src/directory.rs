@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use consensus::{LeadershipTermId, Loss, RecordingId, Recovery, SnapshotSet, newest_snapshot};
 use runtime::files::{FileLock, create_durable_directory};
-use runtime::owners;
+use runtime::owners::Owners;
 use runtime::{Now, Ports};
 use wire::cluster::node_state::FILE_NAME;
 use wire::position::Position;
@@ -106,8 +106,8 @@ impl Directory {
         let lock = lock.ok_or_else(|| DirectoryError::Locked(path.to_path_buf()))?;
         let marks = config.member.mark_file_directory.as_deref().unwrap_or(path);
         create_durable_directory(files, marks).map_err(failed)?;
-        let last_owners = owners::read(files, &lock_path).map_err(failed)?;
-        owners::write(files, &lock_path, ports.process_id, &last_owners, now).map_err(failed)?;
+        let owners = Owners::read(files, &lock_path).map_err(failed)?;
+        owners.succeed(files, &lock_path, ports.process_id, now).map_err(failed)?;
         let services = config.member.services_directory.as_deref().unwrap_or(path);
         let around = Surroundings {
             aeron_directory: &aeron_directory.to_string_lossy(),
@@ -118,7 +118,7 @@ impl Directory {
         };
         let was_in_use = mark_file::check_member(files, marks, config)?;
         let header = mark_file::header(config, around, now);
-        let is_dead = |process_id| last_owners.contains(&process_id);
+        let is_dead = |process_id, start_ms| owners.made(process_id, start_ms);
         let vote = mark_file::take_over(files, marks, is_dead, now)?;
         let vote = LeadershipTermId(vote);
         let guards = config.member.guards;
