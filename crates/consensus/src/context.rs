@@ -274,6 +274,11 @@ impl Context {
         self.config.member_id
     }
 
+    /// H1: whether it lost a part of its log, and so neither votes nor stands.
+    pub(crate) fn is_silenced(&self) -> bool {
+        self.loss.is_some() && self.config.rules.h1_silent_after_loss
+    }
+
     /// Log term and append position of this member.
     pub(crate) fn own_log(&self) -> (LeadershipTermId, Position) {
         (self.terms.last(), self.log.recorded)

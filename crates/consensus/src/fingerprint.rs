@@ -165,6 +165,7 @@ impl Context {
         print.maybe_term((leads || follows).then_some(*term));
         print.term(*candidate);
         print.term(*promise);
+        print.flag(loss.is_some());
         if let Some(Loss { cut, term, acknowledged }) = loss {
             print.maybe_at(*cut);
             print.term(*term);

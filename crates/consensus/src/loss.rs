@@ -45,8 +45,10 @@ impl Loss {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
-        let term = self.term.max(other.term);
-        let acknowledged = self.acknowledged.max(other.acknowledged);
+        // The newer term's, or the longer one's of the same: a log of a newer term had all that
+        // counts of an older one.
+        let end = |loss: Self| (loss.term, loss.acknowledged);
+        let (term, acknowledged) = end(self).max(end(other));
         Self { cut, term, acknowledged }
     }
 }
@@ -68,8 +70,9 @@ pub(crate) fn lose(election: Election, ctx: &mut Context, position: Position) ->
     ctx.counters.losses += 1;
     ctx.promise = ctx.promise.max(ctx.candidate);
     ctx.loss = Some(loss);
-    // H3.
-    ctx.out.persist(Persist::Loss(loss));
+    if ctx.config.rules.h3_loss_before_cut {
+        ctx.out.persist(Persist::Loss(loss));
+    }
     match election {
         Election::Starting | Election::Init => election,
         _ => restart(ctx),
@@ -98,10 +101,11 @@ pub(crate) fn is_cut(ctx: &mut Context, position: Position) {
     }
 }
 
-/// H2, of a follower in service under a leader of `term` whose log it had caught up with.
-pub(crate) fn regain(ctx: &mut Context, term: LeadershipTermId) {
+/// H2, of a follower under a leader of `term`, with whose log it has caught up if it is in service.
+pub(crate) fn regain(ctx: &mut Context, term: LeadershipTermId, is_in_service: bool) {
     let Some(loss) = ctx.loss else { return };
-    if term > loss.term || ctx.log.recorded >= loss.acknowledged {
+    let has_all = term > loss.term || ctx.log.recorded >= loss.acknowledged;
+    if is_in_service && has_all || !ctx.config.rules.h2_whole_before_regained {
         ctx.loss = None;
         ctx.counters.regains += 1;
         ctx.out.persist(Persist::Regained);

@@ -150,6 +150,19 @@ fn h3_the_loss_is_durable_before_the_log_is_cut_and_its_terms_go_with_it() {
 }
 
 #[test]
+fn of_two_losses_that_of_the_newer_term_says_what_has_to_be_regained() {
+    let loss = |cut: Option<i64>, of: i64, end| {
+        let acknowledged = Position(end);
+        Loss { cut: cut.map(Position), term: term(of), acknowledged }
+    };
+    let (older, newer) = (loss(None, 3, 160), loss(Some(64), 5, 96));
+    assert_eq!(older.and(newer), loss(Some(64), 5, 96));
+    assert_eq!(newer.and(older), loss(Some(64), 5, 96));
+    let (one, two) = (loss(Some(64), 5, 160), loss(Some(32), 5, 96));
+    assert_eq!(one.and(two), loss(Some(32), 5, 160));
+}
+
+#[test]
 fn a_member_whose_others_are_too_few_to_elect_anybody_stops_with_the_evidence() {
     let mut bench = Bench::single();
     bench.archive_says(ArchiveInput::Rotten { position: Position(32) });

@@ -101,7 +101,7 @@ pub(crate) fn on_request(ctx: &mut Context, request: &RequestVote) -> Option<Ele
         return None;
     }
     // H1: who lost a part of its log says nothing. A vote against would be a veto.
-    if ctx.loss.is_some() {
+    if ctx.is_silenced() {
         return None;
     }
     if term <= ctx.candidate {

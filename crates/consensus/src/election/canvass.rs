@@ -198,7 +198,7 @@ impl Canvass {
         }
         // H1: who lost a part of its log does not stand.
         let is_other_appointed = ctx.config.appointed_leader.is_some_and(|it| it != ctx.id());
-        if is_other_appointed || ctx.loss.is_some() {
+        if is_other_appointed || ctx.is_silenced() {
             return Election::Canvass(self);
         }
         // A leader is not stood against while our terms are compared with its own, unless it fell
@@ -301,7 +301,7 @@ impl Canvass {
         let raised = ctx.promise.max(ctx.terms.last());
         ctx.send_probe(leader, raised);
         ctx.is_extended_canvass = false;
-        if ctx.loss.is_some() {
+        if ctx.is_silenced() {
             ballot::urge(ctx);
             return Election::Canvass(self);
         }

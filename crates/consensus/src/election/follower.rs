@@ -434,6 +434,7 @@ impl Follower {
             return restart(ctx);
         }
         self.report(ctx);
+        loss::regain(ctx, self.term, matches!(self.step, Step::Service));
         match self.step {
             Step::Replication { .. } => {
                 if self.last_progress + timeout <= now {
@@ -446,10 +447,7 @@ impl Follower {
             Step::Catchup { .. } => self.advance_catchup(ctx, timeout),
             Step::LogJoin(_) => self.advance_join(ctx, timeout),
             Step::Service if self.is_stuck(ctx) => restart(ctx),
-            Step::Service => {
-                loss::regain(ctx, self.term);
-                Election::Follower(self)
-            }
+            Step::Service => Election::Follower(self),
         }
     }
 

@@ -237,8 +237,8 @@ impl Storm {
 
     /// A member knows less than it did: what it said before binds nobody.
     pub(super) fn forget(&mut self, member: usize) {
-        let term = self.watch.forget(member);
-        lock(&self.votes).forget(member, term);
+        self.watch.forget(member);
+        lock(&self.votes).forget(member);
     }
 
     /// Whether all other members are in service under one leader and have all that was committed,

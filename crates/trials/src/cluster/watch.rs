@@ -185,10 +185,9 @@ impl Watch {
         rotten
     }
 
-    /// A member has lost of what it had; returns the newest term that anybody has seen.
-    pub(super) fn forget(&mut self, member: usize) -> i64 {
+    /// A member has lost of what it had.
+    pub(super) fn forget(&mut self, member: usize) {
         self.members[member].held = 0;
-        self.members.iter().map(|seen| seen.last.term).max().unwrap_or(-1)
     }
 
     /// The disk of a member is looked at through other ports from here on: its power was cut.
