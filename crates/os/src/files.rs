@@ -193,6 +193,14 @@ fn reserve(file: &fs::File, length: u64) -> io::Result<()> {
     }
 }
 
+/// Reserves the blocks of a file if the file system does so by itself, without writing anything.
+#[cfg(target_os = "linux")]
+fn set_aside(file: &fs::File, length: u64) -> io::Result<()> {
+    let length = libc::off_t::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    // SAFETY: the descriptor is open; the call touches no memory of ours.
+    check(unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, length) }).map(drop)
+}
+
 /// Reserves the blocks of a file by writing zeros, where the system knows no other way.
 #[cfg(not(target_os = "linux"))]
 fn reserve(file: &fs::File, length: u64) -> io::Result<()> {
@@ -225,6 +233,16 @@ impl File for OsFile {
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn reserve(&self, length: u64) -> io::Result<()> {
+        let before = self.length()?;
+        if set_aside(&self.0, length).is_err() {
+            // What was found before the space ran out is given back.
+            self.0.set_len(before.min(length))?;
+        }
         self.0.set_len(length)
     }
 

@@ -54,7 +54,7 @@ pub enum Job {
         length: u64,
         /// Whether the zeros are written, and file and directory made durable, before the outcome:
         /// a later sync of what overwrites them has nothing but data to write. Otherwise the file
-        /// is given its length only.
+        /// is given its length, and space if the host does that by itself ([`File::reserve`]).
         sync: bool,
     },
     /// Drops the last references to mappings, whose unmapping may block. Outcome:

@@ -160,6 +160,14 @@ pub trait File: Send + Sync {
     /// Whatever the host says.
     fn set_length(&self, length: u64) -> io::Result<()>;
 
+    /// Sets the length, and sets the space aside where that costs little: it is not promised.
+    ///
+    /// # Errors
+    /// As [`File::set_length`].
+    fn reserve(&self, length: u64) -> io::Result<()> {
+        self.set_length(length)
+    }
+
     /// The length in bytes.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ impl LogBuffer {
         let (term, begin) = self.term_at(position);
         let mut length = 0;
         while begin + length < term.length() {
-            let Some(found) = frame::at(term, begin + length) else { break };
+            let Some(found) = frame::at_running(term, begin + length) else { break };
             if found.is_padding {
                 if length == 0 {
                     length = found.aligned;

@@ -113,16 +113,29 @@ pub(crate) fn at(term: &AtomicBuffer, offset: usize) -> Option<Found> {
 
 /// Frames of this length or more begin on lines that no processor guesses by itself.
 const FAR_APART: usize = 256;
-/// How many frames ahead lines are asked for.
+/// How many frames ahead lines are asked for by those who do something with each frame.
 const FRAMES_AHEAD: usize = 4;
+/// The same by those who look at headers only, and so are at the next one at once.
+const HEADERS_AHEAD: usize = 16;
 
 /// The same, for whoever walks on from frame to frame: when they are long, the header of one of
 /// those to come, if they are alike, is asked for.
 #[inline]
 pub(crate) fn at_walking(term: &AtomicBuffer, offset: usize) -> Option<Found> {
+    at_asking(term, offset, FRAMES_AHEAD)
+}
+
+/// The same, for whoever leaves what lies between the headers alone.
+#[inline]
+pub(crate) fn at_running(term: &AtomicBuffer, offset: usize) -> Option<Found> {
+    at_asking(term, offset, HEADERS_AHEAD)
+}
+
+#[inline]
+fn at_asking(term: &AtomicBuffer, offset: usize, ahead: usize) -> Option<Found> {
     let found = at(term, offset)?;
     if found.aligned >= FAR_APART {
-        term.prefetch(offset + FRAMES_AHEAD * found.aligned);
+        term.prefetch(offset + ahead * found.aligned);
     }
     Some(found)
 }
