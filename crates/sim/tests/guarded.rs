@@ -159,7 +159,7 @@ fn a_rotten_log_never_brings_an_old_state_back() {
     }
 }
 
-/// Seed 245 of the clusters: a bit rotted in the record that says that a change is in the file, with
+/// Seed 245 of the clusters: a bit rotted in a record that says that a change is in the file, with
 /// other changes behind it, and the file was as it should be.
 #[test]
 fn a_bit_that_rots_in_any_record_but_the_first_and_the_last_loses_nothing() {
