@@ -111,9 +111,13 @@ fn look(tree: &Path, bug: &Bug, number: u32) -> Result<Verdict, BugsError> {
             command.args([bug.trial.name(), "--until-failure", "--count", &count]);
             command
         }
-        Trial::Core => {
+        Trial::Core | Trial::Rot => {
+            let test = match bug.trial {
+                Trial::Rot => "three_members_whose_logs_rot_keep_every_promise",
+                _ => "three_members_keep_every_promise_under_trouble",
+            };
             let mut command = cargo(tree, &["test"]);
-            command.args(CORE).args(PROFILE).arg("three_members_keep_every_promise_under_trouble");
+            command.args(CORE).args(PROFILE).arg(test);
             command.env("CONSENSUS_SEEDS", &count);
             command
         }

@@ -37,6 +37,7 @@ use crate::frame::Place;
 use crate::segment::Layout;
 
 mod checked;
+mod retired;
 #[cfg(test)]
 mod tests;
 
@@ -229,6 +230,8 @@ pub struct Catalog {
     alignment: usize,
     checksum: Option<Checksum>,
     entries: BTreeMap<i64, Entry>,
+    /// Those out of service.
+    retired: BTreeMap<i64, Entry>,
     is_unsynced: bool,
 }
 
@@ -286,6 +289,7 @@ impl Catalog {
             alignment: ALIGNMENT.cast_unsigned() as usize,
             checksum,
             entries: BTreeMap::new(),
+            retired: BTreeMap::new(),
             is_unsynced: false,
         };
         if bytes.len() < HEADER_LENGTH || bytes[..HEADER_LENGTH].iter().all(|&byte| byte == 0) {
@@ -359,7 +363,11 @@ impl Catalog {
         match frame.state {
             RecordingState::Valid => {}
             RecordingState::Unknown(code) => return Err(format!("state {code}")),
-            RecordingState::Invalid | RecordingState::Deleted => return Ok(frame.length),
+            RecordingState::Deleted => return Ok(frame.length),
+            RecordingState::Invalid => {
+                self.read_retired(&frame, offset);
+                return Ok(frame.length);
+            }
         }
         let it = frame.descriptor;
         // A lost sector leaves zeros where a channel was.
@@ -515,7 +523,10 @@ impl Catalog {
         let offset = entry.offset + STATE_OFFSET as u64;
         self.file.write(&state.code().to_le_bytes(), offset)?;
         self.is_unsynced = true;
-        self.entries.remove(&recording_id);
+        let removed = self.entries.remove(&recording_id);
+        if state == RecordingState::Invalid {
+            self.retired.extend(removed.map(|entry| (recording_id, entry)));
+        }
         Ok(())
     }
 
@@ -589,9 +600,8 @@ impl Catalog {
         self.file.replace(&content)?;
         (self.capacity, self.is_unsynced) = (capacity, true);
         self.end += distance;
-        for entry in self.entries.values_mut().filter(|entry| entry.offset > offset) {
-            entry.offset += distance;
-        }
+        let all = self.entries.values_mut().chain(self.retired.values_mut());
+        all.filter(|entry| entry.offset > offset).for_each(|entry| entry.offset += distance);
         Ok(())
     }
 }

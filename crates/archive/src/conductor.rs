@@ -7,6 +7,7 @@ mod recordings;
 mod replays;
 mod replication;
 mod requests;
+mod rot;
 mod segments;
 mod source;
 
@@ -40,6 +41,7 @@ use crate::writer::Store;
 use recordings::{ActiveRecording, RecordingSubscription};
 use replays::Token;
 use replication::Replication;
+use rot::Rotten;
 use segments::Deletion;
 pub(crate) use source::RequestSource;
 
@@ -77,6 +79,7 @@ pub(crate) struct Conductor {
     tokens: Vec<Token>,
     deletions: Vec<Deletion>,
     replications: Vec<Replication>,
+    rotten: Rotten,
     /// Kept between passes for their memory only.
     recorder_events: Vec<RecorderEvent>,
     replay_events: Vec<ReplayEvent>,
@@ -90,7 +93,7 @@ pub(crate) struct Conductor {
 impl Conductor {
     pub(crate) fn new(setup: Setup, ports: &Ports, now: Now) -> Self {
         let Setup { config, directory, .. } = setup;
-        let Directory { store, catalog, mark_file, findings, lock } = directory;
+        let Directory { store, catalog, mark_file, findings, rotten, lock } = directory;
         let mut rng = ports.rng("archive");
         let sync_kind = config.storage.catalog_file_sync_level.kind();
         let mut conductor = Self {
@@ -110,6 +113,7 @@ impl Conductor {
             tokens: Vec::new(),
             deletions: Vec::new(),
             replications: Vec::new(),
+            rotten: Rotten::default(),
             recorder_events: Vec::new(),
             replay_events: Vec::new(),
             events: setup.events,
@@ -124,6 +128,9 @@ impl Conductor {
         };
         for finding in findings {
             conductor.note(&finding, now);
+        }
+        for rot in rotten {
+            conductor.on_rot(rot, now);
         }
         conductor
     }
@@ -141,7 +148,8 @@ impl Conductor {
         let mut work = self.recorder.do_work();
         done += self.take_recorder_events(now);
         work = work.and(self.replayer.do_work(&self.client, now));
-        done += self.take_replay_events();
+        done += self.take_replay_events(now);
+        done += self.step_rotten();
         done += self.step_deletions(now);
         let (copied, replications_due) = self.step_replications(now);
         done += copied;
@@ -153,7 +161,7 @@ impl Conductor {
         done +=
             synced.map_err(|error| Halt::Failed(format!("catalog cannot be synced: {error}")))?;
         self.show();
-        let beat = self.mark_file.beat(now);
+        let beat = self.mark_file.beat(now).min(self.step_scrub(now));
         let sessions = self.sessions.values().map(Session::next_deadline).min();
         work = work.and(Work::done(done).due(beat).due(replications_due));
         self.was_idle = work.done == 0;
@@ -166,7 +174,7 @@ impl Conductor {
         let mut done = self.take_recorder_events(now);
         if self.replayer.count() > 0 {
             work = work.and(self.replayer.do_work(&self.client, now));
-            done += self.take_replay_events();
+            done += self.take_replay_events(now);
         }
         work.and(Work::done(done))
     }
@@ -275,7 +283,7 @@ impl Conductor {
         done
     }
 
-    fn take_replay_events(&mut self) -> usize {
+    fn take_replay_events(&mut self, now: Now) -> usize {
         let mut events = std::mem::take(&mut self.replay_events);
         self.replayer.take_events(&mut events);
         let count = events.len();
@@ -286,7 +294,13 @@ impl Conductor {
                         session.confirm(correlation_id, replay_session_id, 0);
                     }
                 }
-                ReplayEvent::Failed { control_session_id, correlation_id, refusal } => {
+                ReplayEvent::Failed {
+                    recording_id,
+                    control_session_id,
+                    correlation_id,
+                    refusal,
+                } => {
+                    self.on_rotten_read(recording_id, &refusal, now);
                     self.refuse(control_session_id, correlation_id, &refusal);
                 }
             }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use runtime::files::{FileLock, Files, create_durable_directory};
 use runtime::guarded::Guarded;
-use runtime::owners;
+use runtime::owners::Owners;
 use runtime::ports::Ports;
 use wire::archive::catalog::RecordingState;
 use wire::time::Now;
@@ -18,7 +18,7 @@ use crate::catalog::{Catalog, CatalogError, FILE_NAME, Recording};
 use crate::config::Config;
 use crate::inventory;
 use crate::mark_file::{self, MarkFile, MarkFileError};
-use crate::recovery::{End, RecoveryError, make_durable, recover, remove_spares};
+use crate::recovery::{End, RecoveryError, Rot, make_durable, recover, remove_spares};
 use crate::sums;
 use crate::writer::Store;
 
@@ -57,6 +57,8 @@ pub struct Directory {
     pub mark_file: MarkFile,
     /// What had to be repaired, for the error log.
     pub findings: Vec<String>,
+    /// Recordings that are out of service for their damage.
+    pub rotten: Vec<Rot>,
     pub(crate) lock: Box<dyn FileLock>,
 }
 
@@ -81,11 +83,11 @@ impl Directory {
         let lock = lock.ok_or_else(|| DirectoryError::Locked(path.to_path_buf()))?;
         let marks = storage.mark_file_directory.as_deref().unwrap_or(path);
         create_durable_directory(files, marks).map_err(failed)?;
-        let last_owners = owners::read(files, &lock_path).map_err(failed)?;
-        owners::write(files, &lock_path, ports.process_id, &last_owners, now).map_err(failed)?;
+        let owners = Owners::read(files, &lock_path).map_err(failed)?;
+        owners.succeed(files, &lock_path, ports.process_id, now).map_err(failed)?;
         let aeron_directory = aeron_directory.to_string_lossy();
         let header = mark_file::header(config, &aeron_directory, ports.process_id, now);
-        let is_dead = |process_id| last_owners.contains(&process_id);
+        let is_dead = |process_id, start_ms| owners.made(process_id, start_ms);
         let mark_file = MarkFile::create(files, marks, &header, is_dead, now)?;
         mark_file::link(files, path, marks).map_err(failed)?;
         // Else a power cut brings back what others left here, whom nobody remembers.
@@ -103,7 +105,7 @@ impl Directory {
         };
         remove_spares(files, path).map_err(failed)?;
         sums::remove_orphans(files, path).map_err(failed)?;
-        settle(files, path, config, &mut catalog, &mut findings, now)?;
+        let rotten = settle(files, path, config, &mut catalog, &mut findings, now)?;
         findings.extend(inventory::check(files, path, &mut catalog)?);
         if catalog.take_unsynced() {
             catalog.settle().map_err(failed)?;
@@ -115,7 +117,7 @@ impl Directory {
             is_synced: storage.file_sync_level.kind().is_some(),
             has_sums: storage.guards,
         };
-        Ok(Self { store, catalog, mark_file, findings, lock })
+        Ok(Self { store, catalog, mark_file, findings, rotten, lock })
     }
 }
 
@@ -128,7 +130,7 @@ fn settle(
     catalog: &mut Catalog,
     findings: &mut Vec<String>,
     now: Now,
-) -> Result<(), DirectoryError> {
+) -> Result<Vec<Rot>, DirectoryError> {
     let active: Vec<Recording> =
         catalog.iter_from(0).filter(|recording| recording.is_active()).cloned().collect();
     let checksum = config.storage.record_checksum;
@@ -162,7 +164,17 @@ fn settle(
             }
         }
     }
-    Ok(())
+    let mut rotten = Vec::new();
+    for recording in catalog.retired().filter(|recording| recording.is_active()) {
+        match recover(files, directory, recording, checksum, &mut buffer) {
+            Err(RecoveryError::Io { source, .. }) => {
+                return Err(DirectoryError::Io { path: directory.to_path_buf(), source });
+            }
+            Err(error) => rotten.extend(error.rot()),
+            Ok(_) => {}
+        }
+    }
+    Ok(rotten)
 }
 
 /// Deletes all that an archive keeps, but not the guards.

@@ -73,7 +73,7 @@ impl MarkFile {
     /// Makes the mark file of a directory, or takes over that of a dead archive.
     ///
     /// `is_owner_dead` says that the lock of our own kind was free and its file names the same
-    /// process as the mark file does: then the time stamp need not be waited for.
+    /// process or start time as the mark file does: then the time stamp need not be waited for.
     ///
     /// A crash while it is made leaves a file without version, which the next start replaces.
     ///
@@ -83,7 +83,7 @@ impl MarkFile {
         files: &dyn Files,
         directory: &Path,
         header: &MarkFileHeader<'_>,
-        is_owner_dead: impl FnOnce(i64) -> bool,
+        is_owner_dead: impl FnOnce(i64, i64) -> bool,
         now: Now,
     ) -> Result<Self, MarkFileError> {
         let path = directory.join(MARK_FILE_NAME);
@@ -205,7 +205,7 @@ fn map(files: &dyn Files, path: &Path) -> io::Result<Option<Mapping>> {
 fn take_over(
     old: &Mapping,
     directory: &Path,
-    is_owner_dead: impl FnOnce(i64) -> bool,
+    is_owner_dead: impl FnOnce(i64, i64) -> bool,
     now: Now,
 ) -> Result<(), MarkFileError> {
     let buffer = AtomicBuffer::new(old.region().clone());
@@ -223,12 +223,13 @@ fn take_over(
     if version.major() != STORAGE_VERSION.major() {
         return Err(MarkFileError::Version(version));
     }
-    let pid = MarkFileHeader::decode(&bytes).map_or(-1, |header| header.pid);
     let timestamp = buffer.load_i64_acquire(ACTIVITY_TIMESTAMP_OFFSET);
     let age_ms = now.epoch_millis().wrapping_sub(timestamp);
     let active = || MarkFileError::Active { directory: directory.to_path_buf(), age_ms };
     let is_recent = timestamp != TERMINATED && age_ms < LIVENESS_MS;
-    if is_recent && !is_owner_dead(pid) {
+    let is_dead = MarkFileHeader::decode(&bytes)
+        .is_ok_and(|header| is_owner_dead(header.pid, header.start_timestamp));
+    if is_recent && !is_dead {
         return Err(active());
     }
     if buffer.compare_exchange_i64(ACTIVITY_TIMESTAMP_OFFSET, timestamp, TAKING_OVER) {
@@ -251,7 +252,7 @@ mod tests {
     fn create(disk: &Disk, now: Now, is_owner_dead: bool) -> Result<MarkFile, MarkFileError> {
         let config = Config::default();
         let header = header(&config, "/dev/shm/aeron", 4_711, now);
-        MarkFile::create(&*disk.files(), Path::new(DIRECTORY), &header, |_| is_owner_dead, now)
+        MarkFile::create(&*disk.files(), Path::new(DIRECTORY), &header, |_, _| is_owner_dead, now)
     }
 
     /// Header and numbers as captured from a genuine archive (archive specification, part 12).

@@ -46,11 +46,13 @@ pub enum RecoveryError {
         recording_id: i64,
         /// The segment that should exist.
         base: i64,
+        /// Where the segments above it end.
+        end: i64,
     },
     /// Frames that were durable are not there any more: no crash does that.
     #[error(
         "recording {recording_id} is rotten at {position}, though all up to {synced} was durable: \
-         put its files back from a copy (docs/archive-files.md says what else can be done)"
+         out of service until it is cut there (docs/archive-files.md says what else can be done)"
     )]
     Rotten {
         /// The recording.
@@ -59,6 +61,8 @@ pub enum RecoveryError {
         position: i64,
         /// Where they ended once.
         synced: i64,
+        /// Where those end that are there still.
+        end: i64,
     },
     /// Files cannot be read or changed.
     #[error("recording {recording_id}: {source}")]
@@ -68,6 +72,33 @@ pub enum RecoveryError {
         /// The cause.
         source: io::Error,
     },
+}
+
+/// What a recording has lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rot {
+    /// Which recording.
+    pub recording_id: i64,
+    /// Where the first frame that is lost begins.
+    pub position: i64,
+    /// Where the recording ended once, at least.
+    pub end: i64,
+}
+
+impl RecoveryError {
+    /// What is lost, if that is known.
+    #[must_use]
+    pub fn rot(&self) -> Option<Rot> {
+        match *self {
+            Self::MissingSegment { recording_id, base: position, end } => {
+                Some(Rot { recording_id, position, end })
+            }
+            Self::Rotten { recording_id, position, synced, end } => {
+                Some(Rot { recording_id, position, end: end.max(synced) })
+            }
+            Self::Io { .. } => None,
+        }
+    }
 }
 
 /// What ended the valid frames of a segment.
@@ -124,14 +155,18 @@ pub fn recover(
             sums = open.map_err(failed)?;
         }
         let mut scanner = Scanner { file: &*file, segment, buffer: scratch, held: 0..0, sums };
-        let scan = scanner.scan(recording, from, checksum).map_err(failed)?;
-        *buffer = scanner.buffer;
-        let synced = scanner.sums.and_then(|sums| sums.synced).unwrap_or(i64::MIN);
+        let scan = scanner.scan_surely(recording, from, checksum).map_err(failed)?;
+        let end = found.as_ref().map_or(segment.base, |found| found.stop_position);
+        let synced = scanner.sums.as_ref().and_then(|sums| sums.synced).unwrap_or(i64::MIN);
         let synced = synced.min(segment.base + layout.segment_length);
         if scan.position < synced {
             let position = scan.position;
-            return Err(RecoveryError::Rotten { recording_id, position, synced });
+            let rest = scanner.end_behind(recording, position, checksum).map_err(failed)?;
+            let end = end.max(rest);
+            *buffer = scanner.buffer;
+            return Err(RecoveryError::Rotten { recording_id, position, synced, end });
         }
+        *buffer = scanner.buffer;
         let Scan { position, end } = scan;
         if found.is_none() && (position > from || segment.base == lowest) {
             let mut beyond = above.clone();
@@ -150,7 +185,8 @@ pub fn recover(
         }
         let below = segment.base - layout.segment_length;
         if segments.last().map(|it| it.base) != Some(below) {
-            return Err(RecoveryError::MissingSegment { recording_id, base: below });
+            let end = found.map_or(segment.base, |found| found.stop_position);
+            return Err(RecoveryError::MissingSegment { recording_id, base: below, end });
         }
         above.push(segment.base);
         end_above = end;
@@ -218,6 +254,11 @@ pub(crate) fn make_durable(
             let path = directory.join(segment::file_name(recording_id, segment.base));
             let file = files.open(&path).map_err(failed)?;
             file.sync(SyncKind::All).map_err(failed)?;
+            // Or a power cut would leave nothing that tells what is torn from what is rotten.
+            let path = sums::path(directory, recording_id, segment.base);
+            if files.entry(&path).map_err(failed)?.is_some() {
+                files.open(&path).and_then(|it| it.sync(SyncKind::All)).map_err(failed)?;
+            }
         }
     }
     files.sync_directory(directory).map_err(failed)
@@ -325,6 +366,53 @@ impl Proof {
 }
 
 impl Scanner<'_> {
+    /// Scans twice where something is wrong: it may be the read that was, and not what is stored.
+    fn scan_surely(
+        &mut self,
+        recording: &Recording,
+        from: i64,
+        checksum: Option<Checksum>,
+    ) -> io::Result<Scan> {
+        let first = self.scan(recording, from, checksum)?;
+        let synced = self.sums.as_ref().and_then(|sums| sums.synced).unwrap_or(i64::MIN);
+        if first.end == End::Full || first.end == End::Empty && synced <= first.position {
+            return Ok(first);
+        }
+        self.held = 0..0;
+        let second = self.scan(recording, from, checksum)?;
+        Ok(if second.position > first.position { second } else { first })
+    }
+
+    /// Where the last whole frame behind `position` ends, which cannot be read; `position` if there
+    /// is none. Frames say where they stand, so that they are found again.
+    fn end_behind(
+        &mut self,
+        recording: &Recording,
+        position: i64,
+        checksum: Option<Checksum>,
+    ) -> io::Result<i64> {
+        let base = self.segment.base;
+        let limit = base + recording.layout().segment_length;
+        let (term, mtu) = (recording.term_buffer_length, recording.mtu_length);
+        let (mut at, mut end) = (position + HEADER_LENGTH as i64, position);
+        while at < limit {
+            let offset = (at - base).cast_unsigned();
+            let Some(header) = self.bytes(offset, HEADER_LENGTH)?.and_then(Header::read) else {
+                break;
+            };
+            if header.is_sound(recording.place(at), term, mtu)
+                && let Some(frame) = self.bytes(offset, header.stored_length())?
+                && checksum.is_none_or(|checksum| is_intact(frame, &header, checksum))
+            {
+                at += header.aligned_length();
+                end = at;
+            } else {
+                at += HEADER_LENGTH as i64;
+            }
+        }
+        Ok(end)
+    }
+
     fn scan(
         &mut self,
         recording: &Recording,

@@ -21,7 +21,7 @@ pub(crate) enum ReplayEvent {
     /// The replay has its publication.
     Started { control_session_id: i64, correlation_id: i64, replay_session_id: i64 },
     /// The replay cannot begin, or ended before its end.
-    Failed { control_session_id: i64, correlation_id: i64, refusal: Refusal },
+    Failed { recording_id: i64, control_session_id: i64, correlation_id: i64, refusal: Refusal },
 }
 
 /// Publishes recordings again.

@@ -12,7 +12,8 @@ use memory::buffer::AtomicBuffer;
 use memory::error_log::ErrorLog;
 use memory::mark_file::{MarkFile, TakeOverError};
 use runtime::files::{FileLock, Files, Mapping, create_durable_directory, write_all_at};
-use runtime::{Nanos, Now, Ports, owners};
+use runtime::owners::Owners;
+use runtime::{Nanos, Now, Ports};
 use wire::bytes::Padding;
 use wire::cluster::mark::{
     ACTIVITY_TIMESTAMP_OFFSET, ComponentType, ERROR_LOG_OFFSET, MARK_FILE_VERSION,
@@ -85,10 +86,10 @@ impl ServiceMark {
         let lock = files.lock(&lock_path).map_err(failed)?.ok_or_else(|| {
             MarkFileError::Locked { directory: directory.to_path_buf(), service_id }
         })?;
-        let last_owners = owners::read(files, &lock_path).map_err(failed)?;
-        owners::write(files, &lock_path, ports.process_id, &last_owners, now).map_err(failed)?;
+        let owners = Owners::read(files, &lock_path).map_err(failed)?;
+        owners.succeed(files, &lock_path, ports.process_id, now).map_err(failed)?;
         let path = marks.join(format!("cluster-mark-service-{service_id}.dat"));
-        remove_dead(files, &path, &last_owners, now)?;
+        remove_dead(files, &path, &owners, now)?;
         let (file, mapping) = make(config, aeron_directory, ports, &path, now)?;
         link(files, directory, marks, service_id).map_err(failed)?;
         // Else a power cut brings back what others left here, whom nobody remembers.
@@ -125,7 +126,7 @@ impl ServiceMark {
 fn remove_dead(
     files: &dyn Files,
     path: &Path,
-    last_owners: &[i64],
+    owners: &Owners,
     now: Now,
 ) -> Result<(), MarkFileError> {
     let failed = |source| MarkFileError::Io { path: path.to_path_buf(), source };
@@ -139,8 +140,8 @@ fn remove_dead(
             (header.schema_id, header.template_id)
                 == (MarkFileHeader::SCHEMA_ID, MarkFileHeader::TEMPLATE_ID)
         });
-        let pid = MarkFileHeader::decode(&bytes).ok().map(|header| header.pid);
-        let is_known_dead = pid.is_some_and(|pid| last_owners.contains(&pid));
+        let is_known_dead = MarkFileHeader::decode(&bytes)
+            .is_ok_and(|header| owners.made(header.pid, header.start_timestamp));
         if is_ours && !is_known_dead {
             let old = MarkFile::new(buffer, VERSION_OFFSET, ACTIVITY_TIMESTAMP_OFFSET);
             old.take_over(now.epoch_millis(), LIVENESS_MS)

@@ -6,14 +6,15 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use consensus::{LeadershipTermId, RecordingId, Recovery, SnapshotSet, newest_snapshot};
+use consensus::{LeadershipTermId, Loss, RecordingId, Recovery, SnapshotSet, newest_snapshot};
 use runtime::files::{FileLock, create_durable_directory};
-use runtime::owners;
+use runtime::owners::Owners;
 use runtime::{Now, Ports};
 use wire::cluster::node_state::FILE_NAME;
 use wire::position::Position;
 
 use crate::config::Config;
+use crate::loss::LossFile;
 use crate::mark_file::{self, MarkFile, MarkFileError, Surroundings};
 use crate::node_state::{NodeState, NodeStateError};
 use crate::persist::Persister;
@@ -62,11 +63,14 @@ pub struct Directory {
     pub node_state: NodeState,
     /// Shows that the module lives.
     pub mark_file: MarkFile,
+    /// What was lost of the log and is not regained.
+    pub loss: Option<Loss>,
     /// What had to be repaired, for the error log.
     pub findings: Vec<String>,
     /// Keeps the directory as long as it lives.
     pub lock: Box<dyn FileLock>,
     path: PathBuf,
+    loss_file: LossFile,
 }
 
 /// The recording of the log, as the member's archive knows it.
@@ -102,8 +106,8 @@ impl Directory {
         let lock = lock.ok_or_else(|| DirectoryError::Locked(path.to_path_buf()))?;
         let marks = config.member.mark_file_directory.as_deref().unwrap_or(path);
         create_durable_directory(files, marks).map_err(failed)?;
-        let last_owners = owners::read(files, &lock_path).map_err(failed)?;
-        owners::write(files, &lock_path, ports.process_id, &last_owners, now).map_err(failed)?;
+        let owners = Owners::read(files, &lock_path).map_err(failed)?;
+        owners.succeed(files, &lock_path, ports.process_id, now).map_err(failed)?;
         let services = config.member.services_directory.as_deref().unwrap_or(path);
         let around = Surroundings {
             aeron_directory: &aeron_directory.to_string_lossy(),
@@ -114,7 +118,7 @@ impl Directory {
         };
         let was_in_use = mark_file::check_member(files, marks, config)?;
         let header = mark_file::header(config, around, now);
-        let is_dead = |process_id| last_owners.contains(&process_id);
+        let is_dead = |process_id, start_ms| owners.made(process_id, start_ms);
         let vote = mark_file::take_over(files, marks, is_dead, now)?;
         let vote = LeadershipTermId(vote);
         let guards = config.member.guards;
@@ -140,7 +144,36 @@ impl Directory {
         // Else a power cut brings back what others left here, whom nobody remembers.
         files.sync_directory(marks).map_err(failed)?;
         let path = path.to_path_buf();
-        Ok(Self { recording_log, node_state, mark_file, findings, lock, path })
+        let loss_file = LossFile::new(&ports.files, &path);
+        let terms = recording_log.terms().into_iter().map(|it| it.term);
+        let newest = terms.fold(node_state.candidate_term(), LeadershipTermId::max);
+        let loss = loss_file.read(newest).map_err(failed)?;
+        Ok(Self { recording_log, node_state, mark_file, loss, findings, lock, path, loss_file })
+    }
+
+    /// The log turns out to be damaged: nothing of it is held from `position` on. It went to `end`.
+    /// Durable when this returns (rule H3). Blocks.
+    ///
+    /// # Errors
+    /// The host refuses: the log must not be cut.
+    pub fn lose(&mut self, position: Position, end: Position) -> io::Result<()> {
+        let terms = self.recording_log.terms().into_iter().map(|it| it.term);
+        let term = terms.max().unwrap_or(LeadershipTermId::NONE);
+        let loss = Loss { cut: Some(position), term, acknowledged: end };
+        let loss = self.loss.map_or(loss, |known| known.and(loss));
+        self.loss_file.store(&loss)?;
+        self.loss = Some(loss);
+        Ok(())
+    }
+
+    /// A snapshot turns out to be damaged: it counts no more. Durable when this returns. Blocks.
+    ///
+    /// # Errors
+    /// The host refuses.
+    pub fn invalidate(&mut self, recording_id: RecordingId) -> io::Result<bool> {
+        let was_there = self.recording_log.invalidate(recording_id)?;
+        self.recording_log.settle()?;
+        Ok(was_there)
     }
 
     /// The recording of the log that the terms name: to be looked up in the archive.
@@ -166,6 +199,7 @@ impl Directory {
             recorded: log.map_or(Position(0), |log| log.end),
             recording_id: log.map_or(RecordingId(-1), |log| log.id),
             snapshot: set.as_ref().map(|set| (set.term, set.position, set.timestamp)),
+            loss: self.loss,
         };
         (recovery, set)
     }

@@ -15,6 +15,11 @@ pub fn describe(reason: &Halt) -> String {
             "the recording of the log ends at {}, before what was committed: {}",
             recorded.0, committed.0
         ),
+        Halt::LogRotten { position, recorded } => format!(
+            "the log is rotten at {}, of {}, and the others are too few to elect who could give \
+             it back: docs/archive-files.md says what can be done",
+            position.0, recorded.0
+        ),
         Halt::IncoherentTerm { last, refused } => {
             format!("{refused:?} cannot follow {last:?}")
         }

@@ -5,6 +5,8 @@
 //!     -> Loading (the module's snapshot) -> Running -> Over
 //! ```
 
+mod loading;
+
 use std::io;
 
 use archive_client::{
@@ -15,11 +17,15 @@ use consensus::{Consensus, RecordingId, SnapshotSet};
 use memory::error_log::ErrorLog;
 use runtime::duty_cycle::StallTracker;
 use runtime::{Agent, Halt, Nanos, Now, Ports, Work};
+use wire::archive::rot::RotKey;
+use wire::position::Position;
+
+use loading::Loading;
 
 use crate::authentication::Authenticator;
 use crate::config::{Config, ConfigError, Settings};
 use crate::counters::{self, Gauge, Gauges, Labels};
-use crate::directory::{Directory, DirectoryError, LogRecording};
+use crate::directory::{Directory, DirectoryError};
 use crate::egress::Egress;
 use crate::egress::codec::Announcement;
 use crate::ingress::Ingress;
@@ -27,10 +33,10 @@ use crate::log_archive::LogArchive;
 use crate::members;
 use crate::module::{Module, Recovery, State};
 use crate::peers::{self, Peers};
+use crate::rot;
 use crate::services::{self, Services};
 use crate::session_counters::SessionCounters;
-use crate::snapshot::Provenance;
-use crate::snapshot_archive::{SnapshotLoad, SnapshotLoadError};
+use crate::snapshot_archive::SnapshotLoadError;
 
 /// The response stream of the module with its archive: services take the ones behind it.
 const ARCHIVE_RESPONSE_STREAM: i32 = 120;
@@ -40,6 +46,8 @@ const STREAMS_PER_CLUSTER: i32 = 100;
 const PREDECESSOR_TIMEOUT: Nanos = Nanos::from_secs(20);
 /// How often it is looked whether they are gone, and whether a recording has stopped.
 const LOOK_INTERVAL: Nanos = Nanos::from_millis(10);
+/// How long after something could not be read the archive may take to say that it is damaged.
+const DOUBT: Nanos = Nanos::from_secs(2);
 
 /// Why a module cannot be launched.
 #[derive(Debug, thiserror::Error)]
@@ -79,8 +87,17 @@ enum StartError {
          error log says why, docs/archive-files.md what can be done"
     )]
     NoRecording(i64),
-    #[error("the module's snapshot: {0}")]
+    #[error("the snapshot to start from: {0}")]
     Snapshot(#[from] SnapshotLoadError),
+    #[error(
+        "recording {recording_id}, the log, is rotten at {position}, and the others are too few to \
+         elect who could give it back: docs/archive-files.md says what can be done"
+    )]
+    Rotten { recording_id: i64, position: i64 },
+    #[error("no snapshot can be used, and the log begins at {0} only")]
+    NoSnapshot(i64),
+    #[error("cluster directory: {0}")]
+    Io(#[from] io::Error),
 }
 
 impl From<StartError> for Halt {
@@ -138,22 +155,18 @@ struct LookUp {
     archive: ArchiveClient,
     id: RecordingId,
     step: LookUpStep,
+    /// Until when the archive may say why it does not have it.
+    deadline: Nanos,
 }
 
 enum LookUpStep {
     List(Request<Option<Recording>>),
     Stop(Request<bool>),
-    Pause { until: Nanos },
-}
-
-/// Takes the module's own snapshot in.
-struct Loading {
-    joined: Joined,
-    archive: ArchiveClient,
-    recording: Option<Recording>,
-    core: Consensus,
-    set: SnapshotSet,
-    load: SnapshotLoad,
+    /// The archive took it out of service for its damage: it is cut where that begins.
+    Cut(Request<i64>),
+    Pause {
+        until: Nanos,
+    },
 }
 
 /// One member's consensus module. Steps its own client of the driver; one thread, or part of one,
@@ -314,7 +327,9 @@ impl ConsensusModule {
             None => self.start(joined, archive, None, now),
             Some(id) => {
                 let step = LookUpStep::List(archive.list_recording(id.0));
-                self.stage = Stage::LookUp(Box::new(LookUp { joined, archive, id, step }));
+                let deadline = now.mono + DOUBT;
+                let look_up = LookUp { joined, archive, id, step, deadline };
+                self.stage = Stage::LookUp(Box::new(look_up));
                 Ok(Work::done(1))
             }
         }
@@ -322,11 +337,23 @@ impl ConsensusModule {
 
     fn look_up(&mut self, mut it: Box<LookUp>, now: Now) -> Result<Work, StartError> {
         let work = it.joined.step(now)?.and(it.archive.poll(now)?);
-        let LookUp { archive, id, step, .. } = &mut *it;
+        let LookUp { joined, archive, id, step, deadline } = &mut *it;
         let (next, done) = match step {
             LookUpStep::List(request) => match archive.take(*request).transpose()? {
                 None => (None, 0),
-                Some(None) => return Err(StartError::NoRecording(id.0)),
+                Some(None) => match rot::of(&joined.client.handle(), archive, *id) {
+                    Some(rot) => {
+                        joined.lose(rot)?;
+                        (
+                            Some(LookUpStep::Cut(
+                                archive.truncate_recording(id.0, Position(rot.position)),
+                            )),
+                            1,
+                        )
+                    }
+                    None if now.mono >= *deadline => return Err(StartError::NoRecording(id.0)),
+                    None => (Some(LookUpStep::Pause { until: now.mono + LOOK_INTERVAL }), 0),
+                },
                 Some(Some(recording)) if recording.stop_position.is_some() => {
                     let LookUp { joined, archive, .. } = *it;
                     return self.start(joined, archive, Some(recording), now);
@@ -340,6 +367,10 @@ impl ConsensusModule {
                 None => (None, 0),
                 Some(_) => (Some(LookUpStep::Pause { until: now.mono + LOOK_INTERVAL }), 1),
             },
+            LookUpStep::Cut(request) => match archive.take(*request).transpose()? {
+                None => (None, 0),
+                Some(_) => (Some(LookUpStep::Pause { until: now.mono + LOOK_INTERVAL }), 1),
+            },
             LookUpStep::Pause { until } if now.mono >= *until => {
                 (Some(LookUpStep::List(archive.list_recording(id.0))), 1)
             }
@@ -350,51 +381,6 @@ impl ConsensusModule {
         }
         self.stage = Stage::LookUp(it);
         Ok(work.and(Work::done(done)).due(now.mono + LOOK_INTERVAL))
-    }
-
-    /// Knows what there is: makes the core, and takes the snapshot in if there is one.
-    fn start(
-        &mut self,
-        joined: Joined,
-        mut archive: ArchiveClient,
-        recording: Option<Recording>,
-        now: Now,
-    ) -> Result<Work, StartError> {
-        let end = recording
-            .as_ref()
-            .and_then(|it| Some(LogRecording { id: RecordingId(it.id), end: it.stop_position? }));
-        let settings = &joined.luggage.settings;
-        let service_count = settings.consensus.service_count;
-        let (recovery, set) = joined.luggage.directory.recovery(service_count, end);
-        let core = Consensus::new(settings.consensus.clone(), &recovery, self.ports.seed, now);
-        let Some(set) = set else {
-            self.run(joined, archive, recording, core, None);
-            return Ok(Work::done(1));
-        };
-        let expected = Provenance {
-            position: set.position,
-            term: set.term,
-            time_unit: settings.consensus.time_unit,
-            app_version: self.config.app_version,
-        };
-        let handle = joined.client.handle();
-        let (config, id) = (&self.config, set.module);
-        let load = SnapshotLoad::begin(&mut archive, &handle, settings, config, id, expected, now);
-        let loading = Loading { joined, archive, recording, core, set, load };
-        self.stage = Stage::Loading(Box::new(loading));
-        Ok(Work::done(1))
-    }
-
-    fn load(&mut self, mut it: Box<Loading>, now: Now) -> Result<Work, StartError> {
-        let work = it.joined.step(now)?.and(it.archive.poll(now)?);
-        let Loading { archive, core, load, .. } = &mut *it;
-        if !load.poll(archive, now, |item| core.restore(item))? {
-            self.stage = Stage::Loading(it);
-            return Ok(work.due(now.mono + LOOK_INTERVAL));
-        }
-        let Loading { joined, archive, recording, core, set, .. } = *it;
-        self.run(joined, archive, recording, core, Some(&set));
-        Ok(Work::done(1))
     }
 
     fn run(
@@ -461,6 +447,19 @@ impl Joining {
 }
 
 impl Joined {
+    /// The log is damaged: that is durable before it is cut (rule H3), and worth cutting only where
+    /// the others can give it back (H1).
+    fn lose(&mut self, rot: RotKey) -> Result<(), StartError> {
+        let RotKey { recording_id, position, end, .. } = rot;
+        let Luggage { directory, settings, .. } = &mut self.luggage;
+        if settings.members.len() <= settings.consensus.quorum() {
+            return Err(StartError::Rotten { recording_id, position });
+        }
+        let text = format!("the log is rotten at {position}, of {end}: lost until it is regained");
+        directory.findings.push(text);
+        Ok(directory.lose(Position(position), Position(end))?)
+    }
+
     fn step(&mut self, now: Now) -> Result<Work, StartError> {
         let work = self.client.do_work(now)?;
         Ok(work.due(self.luggage.directory.mark_file.beat(now)))

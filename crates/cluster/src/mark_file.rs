@@ -234,15 +234,15 @@ pub fn check_member(
 ///
 /// The genuine rule: a module whose time stamp is recent lives; the time stamp of a dead one is
 /// swapped, and of several that try, one succeeds. `is_owner_dead` says that the lock of our own
-/// kind was free and its file names the same process as the mark file does: then the time stamp
-/// need not be waited for.
+/// kind was free and its file names the same process or start time as the mark file does: then the
+/// time stamp need not be waited for.
 ///
 /// # Errors
 /// See [`MarkFileError`].
 pub fn take_over(
     files: &dyn Files,
     directory: &Path,
-    is_owner_dead: impl FnOnce(i64) -> bool,
+    is_owner_dead: impl FnOnce(i64, i64) -> bool,
     now: Now,
 ) -> Result<i64, MarkFileError> {
     let path = directory.join(MARK_FILE_NAME);
@@ -272,7 +272,8 @@ pub fn take_over(
     if !matches!(component, ComponentType::ConsensusModule | ComponentType::Backup) {
         return Err(MarkFileError::Component(component));
     }
-    let timeout_ms = if is_owner_dead(header.pid) { DEAD_MS } else { LIVENESS_MS };
+    let is_dead = is_owner_dead(header.pid, header.start_timestamp);
+    let timeout_ms = if is_dead { DEAD_MS } else { LIVENESS_MS };
     let taken = activity.take_over(now.epoch_millis(), timeout_ms);
     let directory = directory.to_path_buf();
     taken.map_err(|cause| MarkFileError::Active { directory, cause })?;
@@ -315,7 +316,7 @@ mod tests {
     ) -> Result<MarkFile, MarkFileError> {
         let config = config();
         let header = header(&config, around(7), now);
-        let vote = take_over(files, path, |pid| Some(pid) == dead, now)?;
+        let vote = take_over(files, path, |pid, _| Some(pid) == dead, now)?;
         MarkFile::create(files, path, &header, vote, now)
     }
 
@@ -349,7 +350,7 @@ mod tests {
         let file = files.create(&path.join(MARK_FILE_NAME)).unwrap();
         write_all_at(&*file, &bytes, 0).unwrap();
         create(&*files, &path, None, at(100)).unwrap();
-        assert_eq!(take_over(&*files, &path, |pid| pid == 7, at(100)).unwrap(), 9);
+        assert_eq!(take_over(&*files, &path, |pid, _| pid == 7, at(100)).unwrap(), 9);
     }
 
     #[test]

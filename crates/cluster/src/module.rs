@@ -12,13 +12,14 @@ use std::collections::{BTreeSet, VecDeque};
 
 use client::{AddError, Client, Counter, Pending};
 use consensus::{
-    CatchupPosition, ClientAction, ClientInput, ClusterSessionId, Consensus, ElectionState, Input,
-    ModuleState, Outcome, PeerAction, PeerMessage, RecordingId,
+    ArchiveInput, CatchupPosition, ClientAction, ClientInput, ClusterSessionId, Consensus,
+    ElectionState, Input, ModuleState, Outcome, PeerAction, PeerMessage, RecordingId,
 };
 use memory::error_log::ErrorLog;
 use runtime::duty_cycle::{Pause, StallTracker};
 use runtime::files::FileLock;
 use runtime::{Halt, Nanos, Now, Work};
+use wire::position::Position;
 
 use crate::authentication::{Authenticator, Verdict};
 use crate::config::{Config, Settings};
@@ -31,6 +32,7 @@ use crate::log_follower::At;
 use crate::mark_file::MarkFile;
 use crate::peers::Peers;
 use crate::persist::Persister;
+use crate::rot::RotWatch;
 use crate::services::Services;
 use crate::services::codec::LogSource;
 use crate::session_counters::SessionCounters;
@@ -40,6 +42,8 @@ use validation::Validation;
 
 /// How often time alone is looked at: waits of consensus are many times longer.
 const TICK: Nanos = Nanos::from_millis(5);
+/// How long a member that lost of its log waits for a leader before it says so.
+const LOSS_PATIENCE: Nanos = Nanos::from_secs(10);
 /// How long the last records may take when the module ends.
 const ENDING_TIMEOUT: Nanos = Nanos::from_secs(1);
 
@@ -76,6 +80,11 @@ pub(crate) struct State {
     /// What the archive told, while the name of the recording becomes durable.
     held: VecDeque<Input<'static>>,
     snapshot_began: Option<Nanos>,
+    rot: RotWatch,
+    /// From when on it is told that nobody gives back what was lost of the log.
+    loss_told: Nanos,
+    /// Snapshots that turned out to be damaged, and are still said to be there.
+    rotten_snapshots: VecDeque<RecordingId>,
     validation: Validation,
     ends_at: Option<Nanos>,
     /// Between two whole passes: services, the archive's answers and the driver's can wait so long.
@@ -91,6 +100,9 @@ impl State {
             findings,
             held: VecDeque::new(),
             snapshot_began: None,
+            rot: RotWatch::default(),
+            loss_told: Nanos(0),
+            rotten_snapshots: VecDeque::new(),
             validation: Validation::default(),
             ends_at: None,
             pause: Pause::new(),
@@ -153,7 +165,7 @@ impl Module {
 
     /// What archive, services, members and the operator have to say.
     fn hear(&mut self, is_whole: bool, now: Now) -> Result<Work, Halt> {
-        let Self { core, log, services, peers, gauges, state, persister, .. } = self;
+        let Self { core, log, peers, state, persister, .. } = self;
         let (findings, held) = (&mut state.findings, &mut state.held);
         let mut work = match is_whole {
             true => log.poll(now, |input| held.push_back(input)),
@@ -173,6 +185,9 @@ impl Module {
         while let Some(fault) = log.next_fault() {
             findings.push(fault.to_string());
         }
+        self.hear_of_rot(now)?;
+        let Self { core, log, services, peers, gauges, state, persister, .. } = self;
+        let findings = &mut state.findings;
         let heard = services.receive(
             |input| core.handle(now, Input::Service(input)),
             |error| findings.push(error.to_string()),
@@ -190,6 +205,41 @@ impl Module {
             work = work.and(Work::done(1));
         }
         Ok(work)
+    }
+
+    /// What the archive knows of damage: in the log, which others give back, and in snapshots,
+    /// which count no more.
+    fn hear_of_rot(&mut self, now: Now) -> Result<(), Halt> {
+        let Self { client, core, log, state, persister, .. } = self;
+        let archive_id = log.archive().archive_id();
+        for rot in state.rot.look(&client.handle(), archive_id, now) {
+            let (id, position) = (RecordingId(rot.recording_id), rot.position);
+            if log.recording_id() == Some(id) {
+                let text = format!("the log is rotten at {position}: lost until it is regained");
+                state.findings.push(text);
+                let position = Position(position);
+                core.handle(now, Input::Archive(ArchiveInput::Rotten { position }));
+            } else if persister.recording_log().has_snapshot(id) {
+                let text = format!("snapshot {} is rotten at {position}: not used", id.0);
+                state.findings.push(text);
+                state.rotten_snapshots.push_back(id);
+            }
+        }
+        let is_leaderless = core.election_state() == ElectionState::Canvass;
+        if core.loss().is_none() || !is_leaderless {
+            state.loss_told = now.mono + LOSS_PATIENCE;
+        } else if state.loss_told <= now.mono {
+            state.loss_told = now.mono + LOSS_PATIENCE;
+            let text = "a part of the log is lost, and no majority of others elects a leader who \
+                        could give it back: did more logs rot than one? (docs/archive-files.md)";
+            state.findings.push(text.to_string());
+        }
+        if let Some(&id) = state.rotten_snapshots.front()
+            && persister.invalidate(id).map_err(failed)? == Outcome::Done
+        {
+            state.rotten_snapshots.pop_front();
+        }
+        Ok(())
     }
 
     /// What clients have to say, while this member is in service.

@@ -9,6 +9,7 @@ use runtime::files::SyncKind;
 use runtime::guarded::{Due, Guarded};
 use runtime::{Now, Ports};
 
+use crate::loss::LossFile;
 use crate::node_state::NodeState;
 use crate::recording_log::{FILE_NAME, RecordingLog};
 
@@ -16,6 +17,7 @@ use crate::recording_log::{FILE_NAME, RecordingLog};
 pub struct Persister {
     recording_log: RecordingLog,
     node_state: NodeState,
+    loss: LossFile,
     background: Box<dyn Background>,
     directory: PathBuf,
     state: State,
@@ -41,6 +43,12 @@ struct Record {
     is_vote: bool,
     /// The name of the log's recording, or that a snapshot is none any more.
     is_binding: bool,
+    /// A file of its own, or the end of it.
+    is_loss: bool,
+}
+
+impl Record {
+    const BINDING: Self = Self { is_vote: false, is_binding: true, is_loss: false };
 }
 
 /// A record could not be made durable: the node must end, since it cannot keep its word.
@@ -59,10 +67,12 @@ impl Persister {
     ) -> Self {
         let (background, state) = (ports.background(), State::Idle);
         let is_directory_synced = !recording_log.is_new();
+        let loss = LossFile::new(&ports.files, &directory);
         let finding = None;
         Self {
             recording_log,
             node_state,
+            loss,
             background,
             directory,
             state,
@@ -97,9 +107,16 @@ impl Persister {
         timestamp: i64,
     ) -> Result<Outcome, PersistError> {
         if self.state == State::Idle {
-            self.write(now, record, recording_id, timestamp)?;
             let is_vote = matches!(record, Persist::CandidateTerm { .. });
-            self.begin(Record { is_vote, is_binding: false })?;
+            let is_loss = matches!(record, Persist::Loss(_) | Persist::Regained);
+            let kind = Record { is_vote, is_binding: false, is_loss };
+            if is_loss {
+                let ticket = self.note_loss(record)?;
+                self.state = State::Syncing(ticket, kind);
+            } else {
+                self.write(now, record, recording_id, timestamp)?;
+                self.begin(kind)?;
+            }
         }
         self.poll()?;
         if matches!(self.state, State::Durable(Record { is_binding: false, .. })) {
@@ -121,7 +138,7 @@ impl Persister {
                 return Ok(Outcome::Done);
             };
             self.recording_log.bind(id)?;
-            self.begin(Record { is_vote: false, is_binding: true })?;
+            self.begin(Record::BINDING)?;
         }
         self.poll()?;
         if matches!(self.state, State::Durable(Record { is_binding: true, .. })) {
@@ -147,9 +164,20 @@ impl Persister {
             return Ok(Outcome::BackPressured);
         }
         if self.recording_log.invalidate(recording_id)? {
-            self.begin(Record { is_vote: false, is_binding: true })?;
+            self.begin(Record::BINDING)?;
         }
         Ok(Outcome::Done)
+    }
+
+    /// Writes what was lost, or removes that once it is regained.
+    fn note_loss(&mut self, record: &Persist) -> io::Result<Ticket> {
+        Ok(self.background.submit(match record {
+            Persist::Loss(loss) => {
+                let (files, sync) = (vec![self.loss.write(loss)?], SyncKind::All);
+                Job::Sync { files, sync, directories: vec![self.directory.clone()] }
+            }
+            _ => Job::Remove(vec![self.loss.path().to_path_buf()]),
+        }))
     }
 
     fn file(&mut self, record: Record) -> &mut Guarded {
@@ -191,8 +219,10 @@ impl Persister {
                     self.sync(record);
                 }
                 (State::Syncing(_, record), _) => {
-                    self.file(record).on_durable()?;
-                    self.is_directory_synced = true;
+                    if !record.is_loss {
+                        self.file(record).on_durable()?;
+                        self.is_directory_synced = true;
+                    }
                     self.state = State::Durable(record);
                 }
                 _ => {}
@@ -237,6 +267,7 @@ impl Persister {
                 let entries: Vec<_> = services.chain([entry(-1, module)]).collect();
                 log.append_snapshot(term_base, &entries)?;
             }
+            Persist::Loss(_) | Persist::Regained => {}
         }
         Ok(())
     }

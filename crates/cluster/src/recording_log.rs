@@ -189,6 +189,13 @@ impl RecordingLog {
         valid.map(|snapshot| snapshot.entry).collect()
     }
 
+    /// Whether a recording holds a valid snapshot.
+    #[must_use]
+    pub fn has_snapshot(&self, recording_id: RecordingId) -> bool {
+        let mut valid = self.snapshots.iter().filter(|snapshot| snapshot.is_valid);
+        valid.any(|snapshot| snapshot.entry.recording_id == recording_id)
+    }
+
     /// The recording of the log, if a term names it.
     #[must_use]
     pub fn recording_id(&self) -> Option<RecordingId> {
@@ -277,7 +284,8 @@ impl RecordingLog {
     /// Writes a whole snapshot: services from the highest to 0, then the module, whose entry makes
     /// it one.
     ///
-    /// `entries` may come in any order; each names its service, -1 for the module.
+    /// `entries` may come in any order; each names its service, -1 for the module. One that is
+    /// there is replaced: a part of its set was damaged, and the log was read once more.
     ///
     /// # Errors
     /// The host refuses: there is no snapshot then.
@@ -290,8 +298,7 @@ impl RecordingLog {
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.service_id));
         for entry in entries {
             let place = self.snapshots.iter().position(|known| {
-                !known.is_valid
-                    && known.entry.term == entry.term
+                known.entry.term == entry.term
                     && known.entry.position == entry.position
                     && known.entry.service_id == entry.service_id
             });

@@ -164,13 +164,14 @@ pub enum SnapshotLoadError {
     Content(#[from] LoadError),
 }
 
-/// The module's own snapshot, being loaded at the start of a member.
+/// The module's own snapshot, being loaded at the start of a member; or one of a service, being
+/// read to see whether that can be done: a service that finds a damaged one has to end.
 pub struct SnapshotLoad {
     recording_id: RecordingId,
     handle: Handle,
     channel: ChannelUri,
     stream_id: StreamId,
-    loader: Loader,
+    loader: Option<Loader>,
     assembler: ImageAssembler,
     replay: Option<CorrelationId>,
     state: LoadState,
@@ -197,17 +198,37 @@ impl SnapshotLoad {
         expected: Provenance,
         now: Now,
     ) -> Self {
+        let loader = Some(Loader::new(expected));
+        Self { loader, ..Self::check(archive, handle, settings, config, recording_id, now) }
+    }
+
+    /// Begins to replay a recording only to see whether the archive can.
+    #[must_use]
+    pub fn check(
+        archive: &mut ArchiveClient,
+        handle: &Handle,
+        settings: &Settings,
+        config: &Config,
+        recording_id: RecordingId,
+        now: Now,
+    ) -> Self {
         Self {
             recording_id,
             handle: handle.clone(),
             channel: settings.replay.clone(),
             stream_id: StreamId(config.channels.replay_stream_id),
-            loader: Loader::new(expected),
+            loader: None,
             assembler: ImageAssembler::new(),
             replay: None,
             state: LoadState::FindEnd(archive.stop_position(recording_id.0)),
             deadline: Deadline::new(now, NO_PROGRESS),
         }
+    }
+
+    /// Which recording.
+    #[must_use]
+    pub const fn recording_id(&self) -> RecordingId {
+        self.recording_id
     }
 
     /// When it is given up, unless it goes on before.
@@ -238,10 +259,14 @@ impl SnapshotLoad {
         if let LoadState::Reading(_, end) = &self.state {
             let end = *end;
             let (count, position) = self.read(restore)?;
-            if self.loader.is_done() {
-                self.state = LoadState::Done;
-            } else if position.is_some_and(|position| position >= end) {
-                return Err(SnapshotLoadError::Truncated(recording_id));
+            let is_at_end = end == Position(0) || position.is_some_and(|it| it >= end);
+            match &self.loader {
+                Some(loader) if loader.is_done() => self.state = LoadState::Done,
+                None if is_at_end => self.state = LoadState::Done,
+                Some(_) if is_at_end => {
+                    return Err(SnapshotLoadError::Truncated(recording_id));
+                }
+                _ => {}
             }
             if count > 0 {
                 self.deadline = Deadline::new(now, NO_PROGRESS);
@@ -302,6 +327,7 @@ impl SnapshotLoad {
         let Some(image) = subscription.images_mut().next() else { return Ok((0, None)) };
         let mut result = Ok(());
         let count = image.controlled_poll(FRAGMENT_LIMIT, |fragment| {
+            let Some(loader) = loader else { return Action::Continue };
             assembler.on_fragment_controlled(fragment, |message| {
                 match loader.take(message.payload(), &mut restore) {
                     Ok(()) => Action::Continue,

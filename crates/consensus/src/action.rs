@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use wire::position::Position;
 
 use crate::id::{ClusterSessionId, CorrelationId, LeadershipTermId, MemberId, RecordingId};
+use crate::loss::Loss;
 use crate::message::PeerMessage;
 
 /// What became of an action.
@@ -39,7 +40,7 @@ pub enum PeerAction {
     },
 }
 
-/// A record of recording.log or node-state.dat.
+/// A record of recording.log or node-state.dat, or of a loss.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Persist {
     /// node-state.dat: the highest term voted or stood for.
@@ -86,6 +87,10 @@ pub enum Persist {
         /// The recordings of the services, service 0 first.
         services: Vec<RecordingId>,
     },
+    /// A record of its own: what this member lost of its log (rule H3).
+    Loss(Loss),
+    /// That record goes: everything was regained.
+    Regained,
 }
 
 /// Something to do with the archive, or with the log's publication, image and replays.

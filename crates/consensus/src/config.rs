@@ -140,6 +140,9 @@ pub struct Rules {
     pub v1_promise: bool,
     pub v2_way_out: bool,
     pub v3_answer_older_leader: bool,
+    pub h1_silent_after_loss: bool,
+    pub h2_whole_before_regained: bool,
+    pub h3_loss_before_cut: bool,
     /// Not a rule of the list but of spec 4.7: a leader never commits beyond its own recording.
     pub commit_within_recorded: bool,
     /// Spec 11.1 rule 2: the candidate term read at a restart binds.
@@ -165,6 +168,9 @@ impl Default for Rules {
             v1_promise: true,
             v2_way_out: true,
             v3_answer_older_leader: true,
+            h1_silent_after_loss: true,
+            h2_whole_before_regained: true,
+            h3_loss_before_cut: true,
             commit_within_recorded: true,
             vote_saved: true,
         }

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::control::{Control, ModuleState};
 use crate::election::ElectionState;
 use crate::id::{LeadershipTermId, MemberId, RecordingId};
+use crate::loss::Loss;
 use crate::member::Members;
 use crate::message::{CanvassPosition, PeerMessage};
 use crate::random::Random;
@@ -54,6 +55,13 @@ pub enum Halt {
         /// What is committed or applied here.
         committed: Position,
     },
+    /// The log rotted, and the others are too few to elect who could give it back (rule H1).
+    LogRotten {
+        /// Where.
+        position: Position,
+        /// The end of the recording.
+        recorded: Position,
+    },
     /// A term cannot follow those recorded.
     IncoherentTerm {
         /// The newest recorded.
@@ -94,6 +102,10 @@ pub struct Counters {
     pub catchups: u64,
     /// Quorum position fell below the commit position.
     pub quorum_fell: u64,
+    /// Times a part of the log turned out to be lost.
+    pub losses: u64,
+    /// Times all that was lost was regained.
+    pub regains: u64,
 }
 
 /// The log of this member.
@@ -140,6 +152,8 @@ pub(crate) struct Context {
     pub(crate) candidate: LeadershipTermId,
     /// V1: the highest term in which it voted for another; after a restart the candidate term.
     pub(crate) promise: LeadershipTermId,
+    /// What was lost of the log and is not regained (H1).
+    pub(crate) loss: Option<Loss>,
     pub(crate) leader: Option<MemberId>,
     pub(crate) role: Role,
     /// What services may read: counter 203. Never falls.
@@ -203,10 +217,14 @@ impl Context {
             timers: Timers::default(),
             control: Control::new(),
             out: Out::default(),
-            counters: Counters::default(),
+            counters: Counters {
+                losses: u64::from(recovery.loss.is_some_and(|loss| loss.cut.is_some())),
+                ..Counters::default()
+            },
             term: LeadershipTermId::NONE,
             candidate: LeadershipTermId::NONE,
             promise: LeadershipTermId::NONE,
+            loss: recovery.loss,
             leader: None,
             role: Role::Follower,
             exposed: Position(0),
@@ -235,12 +253,30 @@ impl Context {
         ctx
     }
 
+    /// What a snapshot covers must be recorded, or nothing is: then the log begins behind it. What
+    /// was lost is copied again.
+    pub(crate) fn expect_recorded(&mut self, committed: Position) {
+        let recorded = self.log.recorded;
+        if self.loss.is_some() {
+            return;
+        }
+        if recorded < committed && recorded.0 > 0 {
+            self.halt(Halt::RecordingLost { recorded, committed });
+        }
+        self.log.recorded = recorded.max(committed);
+    }
+
     pub(crate) fn mono(&self) -> Nanos {
         self.now.mono
     }
 
     pub(crate) fn id(&self) -> MemberId {
         self.config.member_id
+    }
+
+    /// H1: whether it lost a part of its log, and so neither votes nor stands.
+    pub(crate) fn is_silenced(&self) -> bool {
+        self.loss.is_some() && self.config.rules.h1_silent_after_loss
     }
 
     /// Log term and append position of this member.

@@ -58,6 +58,13 @@ pub(crate) struct Termination {
     pub(crate) deadline: Option<Nanos>,
 }
 
+impl Termination {
+    /// As a leader tells its followers.
+    pub(crate) const fn told(position: Position, term: LeadershipTermId) -> Self {
+        Self { position, term, is_leader: false, services_done: false, deadline: None }
+    }
+}
+
 /// State, toggle and what is under way.
 #[derive(Clone, Debug)]
 pub(crate) struct Control {

@@ -14,6 +14,7 @@ use wire::position::Position;
 use crate::context::{Context, Halt, Role};
 use crate::fingerprint::Print;
 use crate::input::{ArchiveInput, Input};
+use crate::loss;
 use crate::message::PeerMessage;
 use ballot::{CandidateBallot, FollowerBallot};
 use canvass::{Canvass, Nominate, Truncation};
@@ -120,6 +121,9 @@ impl Election {
             ctx.counters.refused += 1;
             return self;
         }
+        if let Input::Archive(ArchiveInput::Rotten { position }) = input {
+            return loss::lose(self, ctx, *position);
+        }
         match self {
             Self::Init => match input {
                 Input::Archive(ArchiveInput::LogLeft { recorded }) => left(ctx, *recorded),
@@ -166,7 +170,7 @@ pub(crate) fn restart(ctx: &mut Context) -> Election {
 
 /// The log is left. What the recording holds now is our log.
 fn left(ctx: &mut Context, recorded: Position) -> Election {
-    if recorded < ctx.exposed {
+    if recorded < ctx.exposed && ctx.loss.is_none() {
         ctx.halt(Halt::RecordingLost { recorded, committed: ctx.exposed });
         return Election::Halted;
     }
@@ -178,6 +182,9 @@ fn left(ctx: &mut Context, recorded: Position) -> Election {
 /// Nothing of the log is open: a single member leads at once, others canvass.
 fn begin(ctx: &mut Context) -> Election {
     ctx.role = Role::Follower;
+    if let Some(cutting) = loss::cut(ctx) {
+        return cutting;
+    }
     let floor = ctx.term.max(ctx.terms.last());
     ctx.candidate = ctx.candidate.max(floor);
     if ctx.members.len() == 1 {

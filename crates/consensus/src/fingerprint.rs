@@ -12,6 +12,7 @@ use crate::config::Rules;
 use crate::context::{Context, Log, Verified, is_due};
 use crate::election::Election;
 use crate::id::{LeadershipTermId, MemberId};
+use crate::loss::Loss;
 use crate::member::{Member, Members};
 use crate::message::PeerMessage;
 use crate::term::TermTable;
@@ -131,6 +132,7 @@ impl Context {
             term,
             candidate,
             promise,
+            loss,
             leader,
             role,
             exposed,
@@ -163,6 +165,12 @@ impl Context {
         print.maybe_term((leads || follows).then_some(*term));
         print.term(*candidate);
         print.term(*promise);
+        print.flag(loss.is_some());
+        if let Some(Loss { cut, term, acknowledged }) = loss {
+            print.maybe_at(*cut);
+            print.term(*term);
+            print.at(*acknowledged);
+        }
         print.maybe_member(*leader);
         print.word(*role as i64);
         print.at(*exposed);

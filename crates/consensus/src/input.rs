@@ -229,6 +229,11 @@ pub enum ArchiveInput {
         /// The end of our recording.
         position: Position,
     },
+    /// Our recording turned out to be damaged: from here on it cannot be read any more.
+    Rotten {
+        /// The first byte that is lost.
+        position: Position,
+    },
     /// Answers `TakeSnapshot`; `None` if it failed in a way that others do not suffer from.
     SnapshotTaken {
         /// Recording of the module's own snapshot.

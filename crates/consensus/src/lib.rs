@@ -2,8 +2,8 @@
 //!
 //! One member's share in a cluster as a machine: inputs in, actions out. It has no clock, no IO,
 //! no threads and no randomness but a seeded generator; the same inputs give the same actions.
-//! It decides by the rules P1-P3, L1-L4, F1-F6 and V1-V3 of the consensus rules, each named where
-//! it stands, on the wire of genuine Aeron Cluster.
+//! It decides by the rules P1-P3, L1-L4, F1-F6, V1-V3 and H1-H3 of the consensus rules, each named
+//! where it stands, on the wire of genuine Aeron Cluster.
 //!
 //! # The contract of the agent around it
 //!
@@ -67,6 +67,7 @@ mod fingerprint;
 mod id;
 mod input;
 mod log;
+mod loss;
 mod member;
 mod message;
 mod publish;
@@ -93,6 +94,7 @@ pub use input::{
     ServiceInput, Verdict,
 };
 pub use log::{Admit, SessionHeader};
+pub use loss::Loss;
 pub use message::{
     AppendPosition, CanvassPosition, CatchupPosition, CommitPosition, NewLeadershipTerm,
     PeerMessage, RequestVote, StopCatchup, TerminationAck, TerminationPosition, Vote,
@@ -144,11 +146,7 @@ impl Consensus {
         ctx.promise = candidate;
         ctx.services.expect(Barrier::Start, position);
         ctx.settle();
-        if recovery.recorded < position && recovery.recorded.0 > 0 {
-            let recorded = recovery.recorded;
-            ctx.halt(Halt::RecordingLost { recorded, committed: position });
-        }
-        ctx.log.recorded = ctx.log.recorded.max(position);
+        ctx.expect_recorded(position);
         Self { ctx, election: Election::Starting, is_log_refused: false }
     }
 
@@ -493,6 +491,12 @@ impl Consensus {
     #[must_use]
     pub fn leadership_term_id(&self) -> LeadershipTermId {
         self.ctx.term
+    }
+
+    /// What was lost of the log and is not regained: meanwhile this member elects nobody (H1).
+    #[must_use]
+    pub fn loss(&self) -> Option<Loss> {
+        self.ctx.loss
     }
 
     /// Terms as recorded.

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use wire::position::Position;
 
 use crate::id::{LeadershipTermId, RecordingId};
+use crate::loss::Loss;
 use crate::term::TermRecord;
 
 /// A valid SNAPSHOT entry of recording.log.
@@ -81,6 +82,8 @@ pub struct Recovery {
     pub recording_id: RecordingId,
     /// Term, position and cluster time of the loaded snapshot.
     pub snapshot: Option<(LeadershipTermId, Position, i64)>,
+    /// What was lost of the log and is not regained.
+    pub loss: Option<Loss>,
 }
 
 impl Recovery {
@@ -93,6 +96,7 @@ impl Recovery {
             recorded: Position(0),
             recording_id: RecordingId(-1),
             snapshot: None,
+            loss: None,
         }
     }
 }

@@ -7,12 +7,12 @@ extern crate coracle_consensus as consensus;
 mod world;
 
 use consensus::Rules;
-use world::trouble;
+use world::{rotten_trouble, trouble};
 
 type Switch = (&'static str, fn(&mut Rules));
 
 /// Every switch, to look for seeds: `CONSENSUS_SEEDS=300 cargo test ... every_rule -- --nocapture`.
-const SWITCHES: [Switch; 18] = [
+const SWITCHES: [Switch; 21] = [
     ("p1", |rules| rules.p1_persist_before_vote = false),
     ("p2", |rules| rules.p2_term_first = false),
     ("p3", |rules| rules.p3_drop_terms_past_end_at_load = false),
@@ -29,16 +29,20 @@ const SWITCHES: [Switch; 18] = [
     ("v1", |rules| rules.v1_promise = false),
     ("v2", |rules| rules.v2_way_out = false),
     ("v3", |rules| rules.v3_answer_older_leader = false),
+    ("h1", |rules| rules.h1_silent_after_loss = false),
+    ("h2", |rules| rules.h2_whole_before_regained = false),
+    ("h3", |rules| rules.h3_loss_before_cut = false),
     ("commit", |rules| rules.commit_within_recorded = false),
     ("vote", |rules| rules.vote_saved = false),
 ];
 
-/// The first of `count` seeds that shows the bug.
-fn find(switch: fn(&mut Rules), members: usize, count: u64) -> Option<(u64, String)> {
+/// The first of `count` seeds that shows the bug. What concerns losses takes logs that rot.
+fn find((name, switch): Switch, members: usize, count: u64) -> Option<(u64, String)> {
     let mut rules = Rules::default();
     switch(&mut rules);
+    let trial = if name.starts_with('h') { rotten_trouble } else { trouble };
     (0..count).find_map(|seed| {
-        let (_, violation) = trouble(seed, members, rules, 4_000);
+        let (_, violation) = trial(seed, members, rules, 4_000);
         violation.map(|text| (seed, text))
     })
 }
@@ -50,7 +54,7 @@ fn every_rule_switched_off_is_looked_for() {
         return;
     };
     for (name, switch) in SWITCHES {
-        let found = find(switch, 3, count);
+        let found = find((name, switch), 3, count);
         println!(
             "{name}: {}",
             found.map_or_else(
@@ -65,7 +69,7 @@ fn every_rule_switched_off_is_looked_for() {
 
 /// Searches the few seeds that it takes to see a planted bug.
 fn must_find(name: &str, count: u64) -> String {
-    let (_, switch) = SWITCHES.iter().find(|(known, _)| *known == name).unwrap();
+    let switch = SWITCHES.iter().find(|(known, _)| *known == name).unwrap();
     find(*switch, 3, count).unwrap_or_else(|| panic!("{name} was not found")).1
 }
 
@@ -93,4 +97,19 @@ fn a_leader_that_never_steps_down_is_found() {
 #[test]
 fn a_leader_that_serves_before_its_term_is_on_a_quorum_is_found() {
     assert!(must_find("l3", 40).contains("serves in term"));
+}
+
+#[test]
+fn a_vote_of_who_lost_a_part_of_its_log_is_found() {
+    must_find("h1", 40);
+}
+
+#[test]
+fn a_loss_that_is_forgotten_before_all_is_regained_is_found() {
+    must_find("h2", 40);
+}
+
+#[test]
+fn a_loss_that_is_not_on_disk_before_the_cut_is_found() {
+    must_find("h3", 40);
 }

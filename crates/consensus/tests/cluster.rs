@@ -7,20 +7,22 @@ extern crate coracle_consensus as consensus;
 mod world;
 
 use consensus::Rules;
-use world::check::Totals;
-use world::{Faults, World, trouble};
+use world::check::{Check, Totals};
+use world::{Faults, World, rotten_trouble, trouble};
 
 /// More seeds for a longer look: `CONSENSUS_SEEDS=5000 cargo test -p coracle-consensus`.
 fn seeds(default: u64) -> u64 {
     std::env::var("CONSENSUS_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-fn run(members: usize, count: u64) -> Totals {
+type Trial = fn(u64, usize, Rules, u64) -> (Check, Option<String>);
+
+fn run(members: usize, count: u64, trial: Trial) -> Totals {
     let mut totals = Totals::default();
     let first = std::env::var("CONSENSUS_FIRST").ok().and_then(|text| text.parse().ok());
     let first = first.unwrap_or(0);
     for seed in first..first + count {
-        let (check, violation) = trouble(seed, members, Rules::default(), 3_000);
+        let (check, violation) = trial(seed, members, Rules::default(), 3_000);
         assert!(violation.is_none(), "{members} members, seed {seed}: {}", violation.unwrap());
         totals.merge(&check.totals);
     }
@@ -30,15 +32,27 @@ fn run(members: usize, count: u64) -> Totals {
 
 #[test]
 fn three_members_keep_every_promise_under_trouble() {
-    let totals = run(3, seeds(60));
+    let totals = run(3, seeds(60), trouble);
     assert!(totals.truncations > 0 && totals.replications > 0 && totals.catchups > 0);
     assert!(totals.snapshots > 0 && totals.snapshot_restarts > 0 && totals.exposed > 1_000);
 }
 
 #[test]
 fn five_members_keep_every_promise_under_trouble() {
-    let totals = run(5, seeds(30));
+    let totals = run(5, seeds(30), trouble);
     assert!(totals.truncations > 0 && totals.replications > 0 && totals.catchups > 0);
+}
+
+#[test]
+fn three_members_whose_logs_rot_keep_every_promise() {
+    let totals = run(3, seeds(60), rotten_trouble);
+    assert!(totals.losses > 60 && totals.regains > 60, "{totals:?}");
+}
+
+#[test]
+fn five_members_whose_logs_rot_keep_every_promise() {
+    let totals = run(5, seeds(30), rotten_trouble);
+    assert!(totals.losses > 30 && totals.regains > 30, "{totals:?}");
 }
 
 #[test]

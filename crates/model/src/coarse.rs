@@ -54,6 +54,7 @@ impl World {
         for member in 0..self.setup.members {
             if self.state(row, member) == ElectionState::Canvass {
                 self.stand(found, row, member);
+                self.urge(found, row, member);
                 for leader in 0..self.setup.members {
                     if self.member(row, leader).leads {
                         self.meet(found, row, member, leader);
@@ -83,6 +84,9 @@ impl World {
             }
             if self.ghost(row).lost_disks < self.setup.lost_disks {
                 self.happen(found, row, member, Key::LoseDisk);
+            }
+            for key in self.rots(row, member) {
+                self.happen(found, row, member, key);
             }
         }
         for place in self.late_places() {
@@ -437,6 +441,15 @@ impl World {
             self.ballot(found, &row, candidate, 0);
         }
         found.rewind(mark);
+    }
+
+    /// Who must not stand has asked others to.
+    fn urge(&mut self, found: &mut Found, row: &Row, member: usize) {
+        for voter in 0..self.setup.members {
+            if let Some(request) = self.request(row, member, voter) {
+                self.happen(found, row, voter, Key::Deliver(request));
+            }
+        }
     }
 
     /// The ballot goes on with the members from `voter`: each hears of it or not, and its vote

@@ -40,7 +40,8 @@ impl World {
             (can_lose, Key::LoseDisk),
         ];
         let events = events.into_iter().filter(|(is_possible, _)| *is_possible);
-        for key in events.map(|(_, key)| key).chain(self.data(row, member)) {
+        let keys = events.map(|(_, key)| key).chain(self.data(row, member));
+        for key in keys.chain(self.rots(row, member)) {
             self.act(found, row, member, key, &[], 0);
         }
     }

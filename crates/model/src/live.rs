@@ -1,8 +1,8 @@
 //! Liveness, sampled: without further faults a cluster comes to serve, from any state.
 //!
 //! Time passes for all members alike, each message arrives within a step, all data is copied. One
-//! member may be dead. A state from which no member then ends up leading in service, with a new
-//! entry exposed by everybody who lives, is dead.
+//! member may be dead, as long as enough of the others may vote. A state from which no member then
+//! ends up leading in service, with a new entry exposed by everybody who lives, is dead.
 
 use consensus::ElectionState;
 
@@ -41,6 +41,14 @@ struct Cluster {
 #[must_use]
 pub fn serves(world: &World, row: &world::Row, dead: Option<usize>) -> Option<u64> {
     (0..TRIES).find_map(|seed| Cluster::new(world, row, dead, seed).run())
+}
+
+/// Whether those who live and may vote (H1) are a quorum.
+#[must_use]
+pub fn has_voters(world: &World, row: &world::Row, dead: Option<usize>) -> bool {
+    let members = (0..world.setup.members).filter(|&member| Some(member) != dead);
+    let is_whole = |&member: &usize| world.member(row, member).node.core.loss().is_none();
+    members.filter(is_whole).count() >= world.setup.quorum()
 }
 
 impl Cluster {
@@ -82,11 +90,13 @@ impl Cluster {
         None
     }
 
-    /// All who live are in service and expose the same, more than anybody did and more than one
-    /// new entry of the leader.
+    /// All who live are whole and in service, and expose the same, more than anybody did and more
+    /// than one new entry of the leader.
     fn is_serving(&self, goal: usize, before: usize) -> bool {
-        let closed =
-            |member: usize| self.nodes[member].core.election_state() == ElectionState::Closed;
+        let closed = |member: usize| {
+            let core = &self.nodes[member].core;
+            core.election_state() == ElectionState::Closed && core.loss().is_none()
+        };
         let exposed = |member: usize| self.nodes[member].exposed();
         let has_leader = self.alive().any(|member| self.nodes[member].core.is_leading());
         has_leader && self.alive().all(|m| closed(m) && exposed(m) > goal && exposed(m) > before)

@@ -31,7 +31,7 @@ struct Arguments {
     /// Messages that outlive what their sender said them in.
     #[arg(long, default_value_t = 0)]
     late: usize,
-    /// A rule to switch off: p1 to p3 l1 to l4 f1 to f6 v1 to v3 commit vote.
+    /// A rule to switch off: p1 to p3 l1 to l4 f1 to f6 v1 to v3 h1 to h3 commit vote.
     #[arg(long)]
     without: Vec<String>,
     /// No crashes.
@@ -46,6 +46,9 @@ struct Arguments {
     /// Disks that are lost.
     #[arg(long, default_value_t = 0)]
     lost_disks: u32,
+    /// Times that a part of a recording rots.
+    #[arg(long, default_value_t = 0)]
+    rots: u32,
     /// Tables of terms need not fit the recording: only what comes of it counts.
     #[arg(long)]
     loose: bool,
@@ -88,6 +91,7 @@ impl Arguments {
         setup.has_closes = self.closes;
         setup.has_snapshots = self.snapshots;
         setup.lost_disks = self.lost_disks;
+        setup.rots = self.rots;
         setup.checks_tables = !self.loose;
         setup.twins = self.twins;
         setup.has_lower_commits = self.lower_commits;

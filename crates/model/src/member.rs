@@ -1,10 +1,10 @@
 //! What is looked at in a state, and what must hold.
 
-use consensus::{LeadershipTermId, MemberId};
+use consensus::{LeadershipTermId, Loss, MemberId};
 use wire::position::Position;
 
 use crate::hash::{Renaming, of_words};
-use crate::node::{ENTRY, Entry, Node};
+use crate::node::{ENTRY, Entry, Node, at};
 use crate::setup::Setup;
 
 /// The situation of a member.
@@ -69,6 +69,10 @@ impl Member {
             disk.log.iter().for_each(|known| word(entry(known)));
             let (term, position) = disk.snapshot.unwrap_or((-1, -1));
             [-4, term, position].into_iter().for_each(&mut *word);
+            if let Some(Loss { cut, term, acknowledged }) = disk.loss {
+                let cut = cut.map_or(-1, |position| position.0);
+                [-6, cut, term.0, acknowledged.0].into_iter().for_each(&mut *word);
+            }
             let agent = &node.agent;
             if let Some(stream) = &agent.stream {
                 word(i64::from(stream.session));
@@ -105,6 +109,15 @@ impl Member {
         !stays || !before.core.is_escape_due()
     }
 
+    /// Whether who asks a quorum of votes comes to know of this entry by this member: it has it, or
+    /// it is silent until it has it again (H1).
+    fn vouches(&self, index: usize, entry: Entry) -> bool {
+        let disk = &self.node.disk;
+        let is_lost =
+            |loss: Loss| i64::from(entry.term) <= loss.term.0 && at(index + 1) <= loss.acknowledged;
+        disk.log.get(index) == Some(&entry) || disk.loss.is_some_and(is_lost)
+    }
+
     /// What a step of one member must not do.
     #[must_use]
     pub fn violation(
@@ -131,7 +144,7 @@ impl Member {
         if leads_on && !after.readable().starts_with(&before.readable()) {
             return Some(format!("I-2: leader {} changed its log", after.id));
         }
-        if after.exposed() > after.disk.log.len() {
+        if after.exposed() > after.disk.log.len() && after.core.loss().is_none() {
             return Some(format!("exposes {} entries, {:?} recorded", after.exposed(), after.disk));
         }
         if setup.checks_tables { after.incoherence() } else { None }
@@ -178,6 +191,8 @@ pub struct Ghost {
     pub leaders: Vec<Option<usize>>,
     /// Disks lost so far.
     pub lost_disks: u32,
+    /// How often a part of a recording rotted so far.
+    pub rots: u32,
 }
 
 impl Ghost {
@@ -190,6 +205,7 @@ impl Ghost {
             committed_in: Vec::new(),
             leaders: vec![None; terms],
             lost_disks: 0,
+            rots: 0,
         }
     }
 
@@ -208,6 +224,7 @@ impl Ghost {
                 self.leaders.iter().for_each(|leader| word(leader.map_or(-1, name)));
             }
             word(i64::from(self.lost_disks));
+            word(i64::from(self.rots));
         })
     }
 
@@ -222,10 +239,8 @@ impl Ghost {
         setup: &Setup,
         cluster: &[&Member],
         member: usize,
-        is_lost: bool,
         is_new_leader: bool,
     ) -> Result<Self, String> {
-        self.lost_disks += u32::from(is_lost);
         if self.lost_disks > 0 {
             // Nothing is promised to all then; each member still must not cut what it exposed.
             return Ok(self);
@@ -250,7 +265,9 @@ impl Ghost {
             }
         }
         let common = own.exposed.min(self.committed.len());
-        if own.log.get(..common) != self.committed.get(..common) {
+        let held = if own.node.core.loss().is_some() { own.log.len() } else { common };
+        let held = held.min(common);
+        if own.log.get(..held) != self.committed.get(..held) {
             let (log, committed) = (&own.log, &self.committed);
             return Err(format!("{member} exposes {} of {log:?}, not {committed:?}", own.exposed));
         }
@@ -258,8 +275,7 @@ impl Ghost {
             let Some(&entry) = own.log.get(index) else {
                 return Err(format!("{member} exposes {index}, which it does not have"));
             };
-            let has = |other: &&&Member| other.node.disk.log.get(index) == Some(&entry);
-            let copies = cluster.iter().filter(has).count();
+            let copies = cluster.iter().filter(|other| other.vouches(index, entry)).count();
             if copies < setup.quorum() {
                 return Err(format!("{member} exposes {index}, which {copies} disks have"));
             }
@@ -289,9 +305,8 @@ impl Ghost {
         if self.lost_disks > 0 {
             return Ok(());
         }
-        for (index, entry) in self.committed.iter().enumerate() {
-            let has = |member: &&&Member| member.node.disk.log.get(index) == Some(entry);
-            let copies = cluster.iter().filter(has).count();
+        for (index, &entry) in self.committed.iter().enumerate() {
+            let copies = cluster.iter().filter(|member| member.vouches(index, entry)).count();
             if copies < setup.quorum() {
                 return Err(format!("committed entry {index} is on {copies} disks"));
             }
@@ -299,7 +314,11 @@ impl Ghost {
         for leader in cluster.iter().filter(|member| member.node.core.is_leading()) {
             let (term, id) = (leader.node.core.leadership_term_id(), leader.node.id);
             let base = leader.node.base_of(term);
-            let copies = cluster.iter().filter(|member| member.node.base_of(term) == base).count();
+            let has = |member: &&&Member| {
+                let is_lost = member.node.disk.loss.is_some_and(|loss| loss.term >= term);
+                member.node.base_of(term) == base || is_lost
+            };
+            let copies = cluster.iter().filter(has).count();
             if base.is_none() || copies < setup.quorum() {
                 return Err(format!("{id} serves in term {}, which {copies} disks have", term.0));
             }

@@ -1,7 +1,7 @@
 //! One member: the real core, its disk, and what the agent around it holds.
 
 use consensus::{
-    Config, Consensus, Input, LeadershipTermId, MemberId, RecordingId, Recovery, TermRecord,
+    Config, Consensus, Input, LeadershipTermId, Loss, MemberId, RecordingId, Recovery, TermRecord,
     Timeouts,
 };
 use wire::position::Position;
@@ -40,6 +40,8 @@ pub struct Disk {
     pub log: Vec<Entry>,
     /// Term and position of the newest snapshot.
     pub snapshot: Option<(i64, i64)>,
+    /// What was lost of the recording and is not regained.
+    pub loss: Option<Loss>,
 }
 
 /// The publication of a leader.
@@ -121,6 +123,8 @@ pub enum Event {
     Restart,
     /// It crashes, and starts again with an empty disk.
     LoseDisk,
+    /// The recording turns out to be damaged from this index on.
+    Rot(usize),
     /// A snapshot of what is exposed becomes durable.
     Snapshot,
     /// As the leader: a client's message is appended.
@@ -209,6 +213,7 @@ impl Node {
             recorded: at(disk.log.len()),
             recording_id: RecordingId(0),
             snapshot: disk.snapshot.map(|(term, to)| (LeadershipTermId(term), Position(to), 0)),
+            loss: disk.loss,
         };
         let now = TIMEOUT.0 * 4;
         let seed = id as u64 * 1_000 + 7;

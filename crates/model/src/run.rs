@@ -52,6 +52,12 @@ impl<'a> Run<'a> {
                 self.node = Node::started(self.setup, self.node.id, disk);
             }
             Event::LoseDisk => self.node = Node::empty(self.setup, self.node.id),
+            Event::Rot(from) => {
+                if *from >= self.node.disk.log.len() {
+                    return false;
+                }
+                self.archive(ArchiveInput::Rotten { position: at(*from) });
+            }
             Event::Snapshot => return self.snapshot(),
             Event::Append => return self.append(),
             Event::Record => return self.record(),
@@ -222,6 +228,8 @@ impl<'a> Run<'a> {
                     self.point();
                 }
             }
+            Persist::Loss(loss) => self.node.disk.loss = Some(loss),
+            Persist::Regained => self.node.disk.loss = None,
             Persist::EndTerm { .. } | Persist::Snapshot { .. } => {}
         }
         self.point();
@@ -357,10 +365,15 @@ impl<'a> Run<'a> {
     /// What of this may still arrive while the phase lasts, apart from what is said regularly.
     pub(crate) fn finish_saying(&mut self) {
         let state = self.node.core.election_state();
+        let is_lossy = self.node.core.loss().is_some();
         let is_lasting = |message: &&Message| {
             let Body::Peer(message) = &message.body else { return false };
             match message {
-                PeerMessage::RequestVote(_) => state == ElectionState::CandidateBallot,
+                // In a canvass: who must not stand has asked others to (H1).
+                PeerMessage::RequestVote(_) => {
+                    state == ElectionState::CandidateBallot
+                        || state == ElectionState::Canvass && is_lossy
+                }
                 PeerMessage::Vote(m) => m.vote && state == ElectionState::FollowerBallot,
                 PeerMessage::CatchupPosition(_) => state == ElectionState::FollowerCatchupAwait,
                 _ => false,

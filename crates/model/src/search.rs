@@ -165,6 +165,9 @@ impl Search {
             let row = self.row(index);
             let dead = (0..self.world.setup.members).map(Some);
             for dead in std::iter::once(None).chain(dead) {
+                if !live::has_voters(&self.world, &row, dead) {
+                    continue;
+                }
                 liveness.checks += 1;
                 match live::serves(&self.world, &row, dead) {
                     Some(steps) => liveness.steps_max = liveness.steps_max.max(steps),

@@ -23,6 +23,8 @@ pub struct Setup {
     pub has_snapshots: bool,
     /// How many disks are lost, at most.
     pub lost_disks: u32,
+    /// How often a part of a recording rots, at most.
+    pub rots: u32,
     /// Leaders that wait for a quorum also announce lower positions, as genuine ones do.
     pub has_lower_commits: bool,
     /// The table of terms must fit the recording at any time, not only what comes of it.
@@ -51,6 +53,7 @@ impl Setup {
             has_closes: false,
             has_snapshots: false,
             lost_disks: 0,
+            rots: 0,
             has_lower_commits: false,
             checks_tables: true,
             is_symmetric: true,
@@ -95,6 +98,9 @@ pub fn rules_without(name: &str) -> Option<Rules> {
         "v1" => &mut rules.v1_promise,
         "v2" => &mut rules.v2_way_out,
         "v3" => &mut rules.v3_answer_older_leader,
+        "h1" => &mut rules.h1_silent_after_loss,
+        "h2" => &mut rules.h2_whole_before_regained,
+        "h3" => &mut rules.h3_loss_before_cut,
         "commit" => &mut rules.commit_within_recorded,
         "vote" => &mut rules.vote_saved,
         _ => return None,

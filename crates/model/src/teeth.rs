@@ -72,10 +72,14 @@ fn teeth() -> Vec<Tooth> {
         tooth("f5", Sign::Violation, 2, 1),
         tooth("v1", Sign::Violation, 2, 1),
         tooth("v2", Sign::Dead, 3, 1),
+        tooth("h1", Sign::Violation, 2, 1),
+        tooth("h2", Sign::Violation, 2, 1),
+        tooth("h3", Sign::Violation, 2, 1),
         tooth("vote", Sign::Violation, 2, 1),
     ];
     for tooth in &mut teeth {
         tooth.setup.lost_disks = u32::from(tooth.rule == "f5");
+        tooth.setup.rots = u32::from(tooth.rule.starts_with('h'));
         if tooth.rule == "f4" {
             // Of three, a follower and its leader are a quorum.
             tooth.setup.members = 5;

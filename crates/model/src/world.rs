@@ -41,6 +41,8 @@ pub enum Key {
     /// See [`Event`].
     LoseDisk,
     /// See [`Event`].
+    Rot(u8),
+    /// See [`Event`].
     Snapshot,
     /// See [`Event`].
     Append,
@@ -293,6 +295,7 @@ impl World {
             Key::Expire => Event::Expire,
             Key::Restart => Event::Restart,
             Key::LoseDisk => Event::LoseDisk,
+            Key::Rot(from) => Event::Rot(usize::from(from)),
             Key::Snapshot => Event::Snapshot,
             Key::Append => Event::Append,
             Key::Record => Event::Record,
@@ -357,6 +360,13 @@ impl World {
         data(|member| &self.member(row, member).node, member)
     }
 
+    /// Where its recording may turn out to be damaged.
+    pub(crate) fn rots(&self, row: &Row, member: usize) -> impl Iterator<Item = Key> + use<> {
+        let may_rot = self.ghost(row).rots < self.setup.rots;
+        let entries = if may_rot { self.member(row, member).node.disk.log.len() } else { 0 };
+        (0..entries as u8).map(Key::Rot)
+    }
+
     /// What an effect adds to what was committed and who led; what is wrong with it.
     pub(crate) fn apply(
         &mut self,
@@ -370,7 +380,7 @@ impl World {
             let text = self.violations.get(&effect).cloned().unwrap_or_default();
             return Some(format!("member {member}: {text}"));
         }
-        match self.witness(before, after, member, key == Key::LoseDisk) {
+        match self.witness(before, after, member, key) {
             Ok(ghost) => {
                 after[self.setup.members] = ghost;
                 None
@@ -486,18 +496,21 @@ impl World {
         before: &Row,
         after: &Row,
         member: usize,
-        is_lost: bool,
+        key: Key,
     ) -> Result<u32, String> {
         let known = after[self.setup.members];
         let (old, new) = (self.member(before, member), self.member(after, member));
         let is_quiet = new.exposed == old.exposed && new.leads == old.leads;
-        if is_quiet && !is_lost {
+        let (is_lost, is_rotten) = (key == Key::LoseDisk, matches!(key, Key::Rot(_)));
+        if is_quiet && !is_lost && !is_rotten {
             return Ok(known);
         }
-        let ghost = self.ghosts[known as usize].0.clone();
+        let mut ghost = self.ghosts[known as usize].0.clone();
+        ghost.lost_disks += u32::from(is_lost);
+        ghost.rots += u32::from(is_rotten);
         let cluster: Vec<&Member> =
             (0..self.setup.members).map(|member| self.member(after, member)).collect();
-        let ghost = ghost.extended(&self.setup, &cluster, member, is_lost, !old.leads)?;
+        let ghost = ghost.extended(&self.setup, &cluster, member, !old.leads)?;
         Ok(self.intern_ghost(ghost))
     }
 

@@ -78,6 +78,23 @@ fn a_vote_that_is_spoken_before_it_is_on_disk_is_found() {
 }
 
 #[test]
+fn a_recording_that_rots_takes_nothing_that_was_committed_and_is_regained() {
+    let (search, report) = run(Setup { rots: 1, ..Setup::new(2, 1) });
+    assert_eq!(report.verdict, Verdict::Exhausted);
+    assert!(report.states > 20_000, "{}", report.states);
+    let liveness = search.liveness(40);
+    assert!(liveness.checks >= 60 && liveness.dead.is_none(), "{:?}", liveness.dead);
+}
+
+#[test]
+fn a_loss_that_does_not_silence_is_forgotten_early_or_recorded_late_is_found() {
+    let without = |rule| Setup { rots: 1, ..Setup::new(2, 1).without(rule).unwrap() };
+    assert!(violation(without("h1")).contains("lacks some of"));
+    assert!(violation(without("h2")).contains("exposes 1 entries"));
+    assert!(violation(without("h3")).contains("committed entry 0 is on 1 disks"));
+}
+
+#[test]
 fn a_leader_that_never_steps_down_leaves_a_dead_cluster() {
     let (search, _) = run(Setup::new(2, 1).without("l4").unwrap());
     assert!(search.liveness(2_000).dead.is_some());

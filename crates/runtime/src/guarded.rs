@@ -11,7 +11,8 @@
 //! | other bytes, written later than ours | other software changed the file | taken as it is |
 //! | no log, or one that says nothing | it is new, or another's | taken as it is, a log is made |
 //! | no file | it was lost | refused |
-//! | a damaged log beside other bytes, or neither the bytes before nor after the last change | one of both rotted, or is an old copy | refused |
+//! | a log with a damaged record between others | bits rotted there | what it says is taken from the rest, and from the file |
+//! | a log with a damaged end beside other bytes, or neither the bytes before nor after the last change | one of both rotted, or is an old copy | refused |
 //!
 //! Whoever knows nothing of logs can use the file: its format is its own. Several writes between
 //! two records are one change, which happens as a whole or not at all.
@@ -132,11 +133,16 @@ impl Guarded {
         let mut findings = Vec::new();
         let mut content = self.content()?;
         let read = Read::newest(&*self.files, &self.path)?;
-        if let Some(read) = &read {
+        let mut next = 0;
+        if let Some(mut read) = read {
             let modified = self.file.modified()?;
-            findings = self.compare(read, &mut content, modified)?;
+            read.fill_from(&content);
+            findings = self.compare(&read, &mut content, modified)?;
+            if read.is_rotten {
+                findings.push(format!("{}.sum was rotten: made anew", name(&self.path)));
+            }
+            next = read.sequence + 1;
         }
-        let next = read.map_or(0, |read| read.sequence + 1);
         let log = Log::create(&*self.files, &self.path, &content, next)?;
         let pending = Change::default();
         self.guard = Some(Guard { log, content, pending, logged: None });
@@ -172,10 +178,10 @@ impl Guarded {
                 continue;
             }
             let (new, there) = (slice(&read.content, sector), slice(content, sector));
-            let old = read.last.get(&sector);
+            let is_new = read.changes(sector) && is_fitted(new, there);
             if read.applied.is_some() {
                 rotten.push(sector * SECTOR);
-            } else if old.is_some_and(|old| is_fitted(old, there) || is_fitted(new, there)) {
+            } else if is_new || read.may_have_held(sector, there) {
                 torn += 1;
             } else {
                 // Neither before nor after the change: perhaps the log is an old copy.

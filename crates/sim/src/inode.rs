@@ -244,7 +244,14 @@ impl Inode {
                 return Some(at);
             }
         }
-        None
+        // Most of it is zeros.
+        let mut all = vec![0; usize::try_from(length).ok()?];
+        state.content.read_at(&mut all, 0);
+        let others: Vec<usize> = (0..all.len()).filter(|&at| all[at] != 0).collect();
+        let chosen = rng.below(others.len() as u64);
+        let at = *others.get(usize::try_from(chosen).ok()?)?;
+        state.content.write_at(&[all[at] ^ 1 << rng.below(8)], at);
+        Some(at as u64)
     }
 
     /// What is not durable is there afterwards or not, block by block.

@@ -43,6 +43,14 @@ impl Bed {
         bytes
     }
 
+    /// Where the zeros behind the last record begin, or up to seven bytes earlier.
+    fn log_end(&self) -> u64 {
+        let file = self.files.open(Path::new("/d/file.sum")).unwrap();
+        let mut bytes = vec![0; file.length().unwrap() as usize];
+        read_exact_at(&*file, &mut bytes, 0).unwrap();
+        bytes.iter().rposition(|&byte| byte != 0).unwrap() as u64 + 1
+    }
+
     fn overwrite(&self, path: &str, bytes: &[u8], offset: u64) {
         write_all_at(&*self.files.open(Path::new(path)).unwrap(), bytes, offset).unwrap();
     }
@@ -149,6 +157,51 @@ fn a_rotten_log_never_brings_an_old_state_back() {
         }
         assert_eq!(bed.raw(), expected(), "byte {at}");
     }
+}
+
+/// Seed 245 of the clusters: a bit rotted in a record that says that a change is in the file, with
+/// other changes behind it, and the file was as it should be.
+#[test]
+fn a_bit_that_rots_in_any_record_but_the_first_and_the_last_loses_nothing() {
+    for is_torn in [false, true] {
+        let (length, whole) = log_of_changes(&Bed::new(), is_torn);
+        let first = 28 + 4 * 4 + 2_000 + 4;
+        for at in (first..length).step_by(13) {
+            let bed = Bed::new();
+            assert_eq!(log_of_changes(&bed, is_torn), (length, whole.clone()));
+            let path = Path::new("/d/file.sum");
+            let mut byte = [0];
+            read_exact_at(&*bed.files.open(path).unwrap(), &mut byte, at).unwrap();
+            bed.overwrite("/d/file.sum", &[byte[0] ^ 4], at);
+            let (_, findings) = bed.open().unwrap_or_else(|error| panic!("byte {at}: {error}"));
+            let is_told = findings.iter().any(|it| it == "file.sum was rotten: made anew");
+            assert!(is_told, "byte {at}: {findings:?}");
+            assert!(bed.raw() == whole, "byte {at}");
+            assert!(bed.open().unwrap().1.is_empty());
+        }
+    }
+}
+
+/// Makes several changes, of which the last is recorded but torn, or done. Returns where the last
+/// record begins, and what the file has to hold.
+fn log_of_changes(bed: &Bed, is_torn: bool) -> (u64, Vec<u8>) {
+    let (mut file, _) = bed.open().unwrap();
+    for round in 1..=4_u8 {
+        file.write(&[round; 30], 100 * u64::from(round)).unwrap();
+        file.write(&[round; 700], 1_500).unwrap();
+        file.settle().unwrap();
+    }
+    file.write(&[9; 900], 1_300).unwrap();
+    let last = if is_torn {
+        let end = bed.log_end();
+        drop(file.log().unwrap().unwrap());
+        bed.overwrite(PATH, &[9; 236], 1_300);
+        end
+    } else {
+        file.settle().unwrap();
+        bed.log_end() - (28 + 8 + 4)
+    };
+    (last, file.content().unwrap())
 }
 
 #[test]

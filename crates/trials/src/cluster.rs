@@ -144,7 +144,7 @@ impl Outcome {
     #[must_use]
     pub fn rows(&self) -> Vec<(&'static str, u64)> {
         let mut rows = self.totals.rows();
-        let drawn = Trouble::ALL.iter().filter(|trouble| plan::is_drawn(**trouble));
+        let drawn = Trouble::ALL.iter();
         rows.extend(drawn.map(|&trouble| (trouble.name(), self.struck(trouble))));
         rows.extend(self.points.iter().map(|(point, count)| (point.name(), *count)));
         rows

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use client::Client;
 use cluster::authentication::AcceptAll;
@@ -14,7 +15,7 @@ use cluster_service::{
 };
 use memory::buffer::AtomicBuffer;
 use memory::error_log::read_errors;
-use runtime::files::{read_exact_at, write_all_at};
+use runtime::files::{Files, read_exact_at, write_all_at};
 use runtime::{Agent, Nanos, Now, Ports};
 use sim::{HostId, ProcessId, World};
 
@@ -312,9 +313,29 @@ fn a_leader_dies_another_serves_and_the_dead_one_follows_again() {
     }
 }
 
-/// What docs/archive-files.md tells an operator to do about a log that rotted.
+impl Lab {
+    /// Flips a bit of the log of a member that is away; returns its files.
+    fn rot(&mut self, id: usize, at: u64) -> Arc<dyn Files> {
+        let hand = self.world.spawn(self.nodes[id].0, |_| Vec::new());
+        let files = self.world.ports(hand).files;
+        let log = files.open(Path::new("/archive/0-0.rec")).unwrap();
+        let mut byte = [0];
+        read_exact_at(&*log, &mut byte, at).unwrap();
+        write_all_at(&*log, &[byte[0] ^ 1], at).unwrap();
+        files
+    }
+}
+
+/// What stands in the error log of a mark file.
+fn said(files: &dyn Files, path: &str, at: usize) -> String {
+    let marks = files.map(Path::new(path)).unwrap();
+    let marks = AtomicBuffer::new(marks.region().clone());
+    let errors = marks.slice(at, marks.length() - at);
+    read_errors(&errors).map(|error| error.text).collect::<Vec<_>>().join("; ")
+}
+
 #[test]
-fn a_member_whose_log_rotted_says_so_and_copies_it_from_the_others() {
+fn a_member_whose_log_rotted_says_so_and_regains_it_from_the_others() {
     let mut lab = Lab::new(9, 3);
     let mut client = lab.connected();
     for number in 1..=40 {
@@ -323,36 +344,37 @@ fn a_member_whose_log_rotted_says_so_and_copies_it_from_the_others() {
     let id = (lab.leader() + 1) % 3;
     let (host, process) = lab.nodes[id];
     lab.world.kill(process);
-    let hand = lab.world.spawn(host, |_| Vec::new());
-    let files = lab.world.ports(hand).files;
-    let log = files.open(Path::new("/archive/0-0.rec")).unwrap();
-    let mut byte = [0];
-    read_exact_at(&*log, &mut byte, 20_000).unwrap();
-    write_all_at(&*log, &[byte[0] ^ 1], 20_000).unwrap();
-    let process = lab.start(id, host);
-    lab.world.run_for(Nanos::from_secs(5));
-    let halts = lab.world.halts(process);
-    assert!(format!("{halts:?}").contains("no recording 0"), "{halts:?}");
-    let marks = files.map(Path::new("/archive/archive-mark.dat")).unwrap();
-    let marks = AtomicBuffer::new(marks.region().clone());
-    let errors = marks.slice(8_192, marks.length() - 8_192);
-    let said: Vec<String> = read_errors(&errors).map(|error| error.text).collect();
-    assert!(said[0].contains("recording 0 is rotten at 1"), "{said:?}");
-
-    lab.world.kill(process);
-    files.remove_tree(Path::new("/archive")).unwrap();
-    for name in ["recording.log", "recording.log.sum"] {
-        files.remove(&Path::new("/cluster").join(name)).unwrap();
-    }
+    let files = lab.rot(id, 20_000);
     lab.nodes[id].1 = lab.start(id, host);
     (0..5_000).for_each(|_| lab.step());
     assert_eq!(lab.counter(id, 207), Some(17), "in service again");
+    let told = said(&*files, "/archive/archive-mark.dat", 8_192);
+    assert!(told.contains("recording 0 is rotten at 1"), "{told:?}");
+    let told = said(&*files, "/cluster/cluster-mark.dat", 8_192);
+    assert!(told.contains("the log is rotten at 1"), "{told:?}");
+    assert!(files.entry(Path::new("/cluster/log-loss.dat")).unwrap().is_none());
     let other = (0..3).find(|it| *it != id && *it != lab.leader()).unwrap();
     let (_, process) = lab.nodes[other];
     lab.world.kill(process);
     drop(client);
     let mut client = lab.connected();
     assert_eq!(lab.ask(&mut client, &[7; 900]), 41);
+}
+
+#[test]
+fn a_single_member_whose_log_rotted_does_not_start_without_it() {
+    let mut lab = Lab::new(9, 1);
+    let mut client = lab.connected();
+    for number in 1..=40 {
+        assert_eq!(lab.ask(&mut client, &[7; 900]), number);
+    }
+    let (host, process) = lab.nodes[0];
+    lab.world.kill(process);
+    drop(lab.rot(0, 20_000));
+    let process = lab.start(0, host);
+    lab.world.run_for(Nanos::from_secs(5));
+    let halts = format!("{:?}", lab.world.halts(process));
+    assert!(halts.contains("the others are too few"), "{halts}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub mod event;
 pub mod mark;
 pub mod request;
 pub mod response;
+pub mod rot;
 pub mod segment;
 
 use crate::bytes::SemanticVersion;

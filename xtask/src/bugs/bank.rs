@@ -26,6 +26,8 @@ pub(super) enum Trial {
     Cluster,
     /// Cores of consensus alone.
     Core,
+    /// The same, with recordings that rot.
+    Rot,
     /// What is left of files when a process or its power ends.
     Images,
 }
@@ -44,6 +46,7 @@ impl Trial {
             Self::Transport => "transport",
             Self::Cluster => "cluster",
             Self::Core => "core",
+            Self::Rot => "rot",
             Self::Images => "images",
         }
     }
@@ -51,7 +54,7 @@ impl Trial {
     pub(super) const fn first_seed(self) -> u64 {
         match self {
             Self::Transport | Self::Cluster | Self::Images => 1,
-            Self::Core => 0,
+            Self::Core | Self::Rot => 0,
         }
     }
 }
@@ -76,6 +79,7 @@ fn bug(table: &toml::Table) -> Result<Bug, BugsError> {
         "transport" => Trial::Transport,
         "cluster" => Trial::Cluster,
         "core" => Trial::Core,
+        "rot" => Trial::Rot,
         "images" => Trial::Images,
         other => return Err(BugsError::Bank(format!("{name}: no trial {other}"))),
     };

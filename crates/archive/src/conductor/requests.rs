@@ -212,11 +212,11 @@ impl Conductor {
             Request::TaggedReplicateRequest(it) => self.replicate_tagged(asker, it, now),
             Request::ReplicateRequest2(it) => self.replicate(asker, it, now),
             Request::StopReplicationRequest(it) => self.stop_replication(it.replication_id),
-            _ => self.perform_listing(asker, request),
+            _ => self.perform_listing(asker, request, now),
         }
     }
 
-    fn perform_listing(&mut self, asker: Asker, request: &Request<'_>) -> Answer {
+    fn perform_listing(&mut self, asker: Asker, request: &Request<'_>, now: Now) -> Answer {
         match request {
             Request::ListRecordingsRequest(it) => {
                 let (next, rest) = (it.from_recording_id, it.record_count);
@@ -259,14 +259,14 @@ impl Conductor {
                 let stop = self.recording(it.recording_id)?.stop_position;
                 Ok(Some(self.recorded_position(it.recording_id).unwrap_or(stop)))
             }
-            _ => self.perform_on_segments(asker, request),
+            _ => self.perform_on_segments(asker, request, now),
         }
     }
 
-    fn perform_on_segments(&mut self, asker: Asker, request: &Request<'_>) -> Answer {
+    fn perform_on_segments(&mut self, asker: Asker, request: &Request<'_>, now: Now) -> Answer {
         match request {
             Request::TruncateRecordingRequest(it) => {
-                self.truncate(asker, it.recording_id, it.position)
+                self.truncate(asker, it.recording_id, it.position, now)
             }
             Request::PurgeRecordingRequest(it) => self.purge(asker, it.recording_id),
             Request::DetachSegmentsRequest(it) => {

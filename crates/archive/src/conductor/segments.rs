@@ -35,7 +35,7 @@ pub(super) struct Deletion {
 }
 
 /// A segment that is to be zeros from an offset on.
-struct Cut {
+pub(super) struct Cut {
     base: i64,
     offset: u64,
     length: u64,
@@ -64,7 +64,7 @@ impl Conductor {
     }
 
     /// Deletes files once the catalog is durable; returns how many.
-    fn delete(
+    pub(super) fn delete(
         &mut self,
         asker: Asker,
         recording_id: i64,
@@ -178,7 +178,16 @@ impl Conductor {
         Ok(segment::list(&*self.store.files, &self.store.directory, recording_id)?)
     }
 
-    pub(super) fn truncate(&mut self, asker: Asker, recording_id: i64, position: i64) -> Answer {
+    pub(super) fn truncate(
+        &mut self,
+        asker: Asker,
+        recording_id: i64,
+        position: i64,
+        now: Now,
+    ) -> Answer {
+        if self.catalog.get(recording_id).is_none() {
+            return self.cut_rotten(asker, recording_id, position, now);
+        }
         self.expect_inactive(recording_id)?;
         let recording = self.recording(recording_id)?.clone();
         let (start, stop) = (recording.start_position, recording.stop_position);
@@ -188,21 +197,34 @@ impl Conductor {
             return Err(Refusal::position(text));
         }
         self.expect_no_deletion(recording_id)?;
-        let layout = recording.layout();
-        let (base, offset) = (layout.base(position), layout.offset(position));
-        if position != start && position != stop && offset != 0 {
+        let is_rotten = self.rotten_at(recording_id) == Some(position);
+        let is_between = position != start && position != stop;
+        if is_between && !is_rotten && recording.layout().offset(position) != 0 {
             self.expect_frame(&recording, position)?;
         }
-        let mut segments = self.segments(recording_id)?;
+        let (segments, cut) = self.beyond(&recording, position)?;
+        self.replayer.stop_all(Some(recording_id));
+        self.catalog.update(recording_id, |it| it.stop_position = position)?;
+        self.on_cut(recording_id, position);
+        Ok(Some(self.delete(asker, recording_id, &segments, cut)))
+    }
+
+    /// What a recording that is to end at `position` does not need any more.
+    pub(super) fn beyond(
+        &self,
+        recording: &Recording,
+        position: i64,
+    ) -> Result<(Vec<Segment>, Option<Cut>), Refusal> {
+        let layout = recording.layout();
+        let (start, stop) = (recording.start_position, recording.stop_position);
+        let (base, offset) = (layout.base(position), layout.offset(position));
+        let mut segments = self.segments(recording.id)?;
         // A segment that begins at the new end goes too: another recording's may take its place.
         let first = if position == start || offset == 0 { base } else { base + 1 };
         segments.retain(|it| it.base >= first);
         let is_cut = position != start && position != stop && offset != 0;
         let length = layout.segment_length.cast_unsigned();
-        let cut = is_cut.then_some(Cut { base, offset, length });
-        self.replayer.stop_all(Some(recording_id));
-        self.catalog.update(recording_id, |it| it.stop_position = position)?;
-        Ok(Some(self.delete(asker, recording_id, &segments, cut)))
+        Ok((segments, is_cut.then_some(Cut { base, offset, length })))
     }
 
     fn expect_frame(&self, recording: &Recording, position: i64) -> Result<(), Refusal> {
@@ -228,6 +250,7 @@ impl Conductor {
         self.expect_no_deletion(recording_id)?;
         let segments = self.segments(recording_id)?;
         self.catalog.remove(recording_id, RecordingState::Deleted)?;
+        self.on_cut(recording_id, i64::MIN);
         Ok(Some(self.delete(asker, recording_id, &segments, None)))
     }
 

@@ -7,15 +7,22 @@ use wire::archive::response::ArchiveErrorCode;
 pub(crate) struct Refusal {
     pub(crate) code: ArchiveErrorCode,
     pub(crate) message: String,
+    /// Where a recording is damaged, if that is the cause.
+    pub(crate) rot: Option<i64>,
 }
 
 impl Refusal {
     pub(crate) fn new(code: ArchiveErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), rot: None }
     }
 
     pub(crate) fn generic(message: impl Into<String>) -> Self {
         Self::new(ArchiveErrorCode::Generic, message)
+    }
+
+    /// What stands at `position` of a recording is not what was recorded.
+    pub(crate) fn rotten(position: i64, message: impl Into<String>) -> Self {
+        Self { rot: Some(position), ..Self::generic(message) }
     }
 
     pub(crate) fn unknown_recording(recording_id: i64) -> Self {

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 
 use runtime::files::{File, read_exact_at};
-use wire::archive::response::ArchiveErrorCode;
 
 use crate::catalog::Recording;
 use crate::checksum::Checksum;
@@ -50,12 +49,43 @@ impl Reader {
     pub(crate) fn header(&mut self, store: &Store, position: i64) -> Result<Header, Refusal> {
         let mut bytes = vec![0; HEADER_LENGTH];
         self.fill(store, position, &mut bytes)?;
+        if !self.agrees(position, &bytes) {
+            // It may be the read that was wrong.
+            self.open = None;
+            self.fill(store, position, &mut bytes)?;
+            if !self.agrees(position, &bytes) {
+                return Err(self.broken(position, "header is not the one that was recorded"));
+            }
+        }
         Header::read(&bytes).ok_or_else(|| self.broken(position, "no header"))
     }
 
+    /// Whether what is known of the header at `position` agrees with it.
+    fn agrees(&self, position: i64, frame: &[u8]) -> bool {
+        let sums = self.open.as_ref().and_then(|open| open.sums.as_ref());
+        sums.is_none_or(|sums| sums.agrees(position, frame))
+    }
+
     /// Reads what stands at `position`, at most `length` bytes of which a term has at least as
-    /// many: whole data frames up to `end`, which a frame may exceed, or padding.
+    /// many: whole data frames up to `end`, which a frame may exceed, or padding. What is wrong is
+    /// read again: it may be the read that was, and not what is stored.
     pub(crate) fn next(
+        &mut self,
+        store: &Store,
+        position: i64,
+        length: usize,
+        end: i64,
+    ) -> Result<Next, Refusal> {
+        match self.try_next(store, position, length, end) {
+            Err(refusal) if refusal.rot.is_some() => {
+                self.open = None;
+                self.try_next(store, position, length, end)
+            }
+            result => result,
+        }
+    }
+
+    fn try_next(
         &mut self,
         store: &Store,
         position: i64,
@@ -103,8 +133,7 @@ impl Reader {
         }
         let Some(checksum) = self.checksum else { return Ok(()) };
         let frame = &self.buffer[at..length];
-        let sums = self.open.as_ref().and_then(|open| open.sums.as_ref());
-        if !sums.is_none_or(|sums| sums.agrees(position, frame)) {
+        if !self.agrees(position, frame) {
             return Err(self.broken(position, "header is not the one that was recorded"));
         }
         if header.stored_length() <= frame.len() && !is_intact(frame, header, checksum) {
@@ -114,7 +143,8 @@ impl Reader {
     }
 
     fn broken(&self, position: i64, cause: &str) -> Refusal {
-        Refusal::generic(format!("recording {}: {cause} at {position}", self.recording.id))
+        let text = format!("recording {}: {cause} at {position}", self.recording.id);
+        Refusal::rotten(position, text)
     }
 
     /// Reads from the segment of `position`, opening it if need be.
@@ -122,8 +152,13 @@ impl Reader {
         let (layout, id) = (self.recording.layout(), self.recording.id);
         let base = layout.base(position);
         let failed = |error: io::Error| {
-            let code = ArchiveErrorCode::Generic;
-            Refusal::new(code, format!("segment at {base} cannot be read: {error}"))
+            let text = format!("recording {id}: segment at {base} cannot be read: {error}");
+            match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => {
+                    Refusal::rotten(position, text)
+                }
+                _ => Refusal::generic(text),
+            }
         };
         if self.open.as_ref().is_none_or(|open| open.base != base) {
             let path = store.directory.join(segment::file_name(id, base));

@@ -159,7 +159,10 @@ impl Replay {
     fn fail(&self, refusal: Refusal, events: &mut Vec<ReplayEvent>) {
         let (control_session_id, correlation_id) =
             (self.request.control_session_id, self.request.correlation_id);
-        events.push(ReplayEvent::Failed { control_session_id, correlation_id, refusal });
+        let recording_id = self.request.recording.id;
+        let failed =
+            ReplayEvent::Failed { recording_id, control_session_id, correlation_id, refusal };
+        events.push(failed);
     }
 
     fn add(

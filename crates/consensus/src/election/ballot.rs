@@ -1,5 +1,6 @@
 //! CANDIDATE_BALLOT and FOLLOWER_BALLOT, and how a vote is given.
 
+use wire::position::Position;
 use wire::time::Nanos;
 
 use super::{Election, canvass, leader};
@@ -62,6 +63,19 @@ pub(crate) fn stand(ctx: &mut Context) -> Election {
     Election::CandidateBallot(CandidateBallot { clock: Clock::new(ctx) })
 }
 
+/// V2 of a member that must not stand (H1): others are asked for a ballot that it cannot win, with
+/// a log that none is below.
+pub(crate) fn urge(ctx: &mut Context) {
+    let Some(term) = ctx.candidate.next() else { return };
+    ctx.raise_candidate(term);
+    ctx.send_all(&PeerMessage::RequestVote(RequestVote {
+        log_leadership_term_id: LeadershipTermId::NONE,
+        log_position: Position(0),
+        candidate_term_id: term,
+        candidate_member_id: ctx.id(),
+    }));
+}
+
 fn vote(ctx: &mut Context, request: &RequestVote, vote: bool) {
     let (log_leadership_term_id, log_position) = ctx.own_log();
     ctx.send(
@@ -84,6 +98,10 @@ fn vote(ctx: &mut Context, request: &RequestVote, vote: bool) {
 pub(crate) fn on_request(ctx: &mut Context, request: &RequestVote) -> Option<Election> {
     let term = request.candidate_term_id;
     if !ctx.is_plausible(term) {
+        return None;
+    }
+    // H1: who lost a part of its log says nothing. A vote against would be a veto.
+    if ctx.is_silenced() {
         return None;
     }
     if term <= ctx.candidate {

@@ -12,6 +12,7 @@ use crate::context::{Context, Halt, Role, Verified, is_due};
 use crate::fingerprint::Print;
 use crate::id::{LeadershipTermId, MemberId};
 use crate::input::{ArchiveInput, Input};
+use crate::loss;
 use crate::message::{NewLeadershipTerm, PeerMessage};
 
 /// Positions are reported and leaders listened to.
@@ -195,7 +196,9 @@ impl Canvass {
             let (leader, asked) = (walk.relation.leader_member_id, walk.asked());
             ctx.send_probe(leader, asked.previous());
         }
-        if ctx.config.appointed_leader.is_some_and(|appointed| appointed != ctx.id()) {
+        // H1: who lost a part of its log does not stand.
+        let is_other_appointed = ctx.config.appointed_leader.is_some_and(|it| it != ctx.id());
+        if is_other_appointed || ctx.is_silenced() {
             return Election::Canvass(self);
         }
         // A leader is not stood against while our terms are compared with its own, unless it fell
@@ -298,6 +301,10 @@ impl Canvass {
         let raised = ctx.promise.max(ctx.terms.last());
         ctx.send_probe(leader, raised);
         ctx.is_extended_canvass = false;
+        if ctx.is_silenced() {
+            ballot::urge(ctx);
+            return Election::Canvass(self);
+        }
         ballot::stand(ctx)
     }
 }
@@ -515,6 +522,10 @@ fn finish(
 }
 
 impl Truncation {
+    pub(crate) const fn new(position: Position) -> Self {
+        Self { position, drop_from: None }
+    }
+
     pub(crate) fn fingerprint(&self, print: &mut Print<'_>) {
         let Self { position, drop_from } = self;
         print.word(3);
@@ -531,6 +542,7 @@ impl Truncation {
                     ctx.drop_terms(term);
                 }
                 ctx.drop_terms_past_end();
+                loss::is_cut(ctx, ctx.log.recorded);
                 enter(ctx)
             }
             Input::Archive(ArchiveInput::Failed) => super::restart(ctx),

@@ -15,6 +15,7 @@ use crate::control::{ModuleState, Termination};
 use crate::fingerprint::Print;
 use crate::id::{LeadershipTermId, MemberId};
 use crate::input::{ArchiveInput, Input};
+use crate::loss;
 use crate::message::{AppendPosition, CatchupPosition, NewLeadershipTerm, PeerMessage};
 
 /// How many heartbeat time-outs a follower's recording may stand still behind the commit position.
@@ -124,6 +125,11 @@ pub(crate) fn adopt(ctx: &mut Context, m: &NewLeadershipTerm) -> Election {
         // The term is recorded and what lies before it is gone: nothing but a lost disk does that.
         ctx.counters.refused += 1;
         return canvass::enter(ctx);
+    }
+    // After a loss: what this member stands behind is copied before anything is replayed or joined.
+    let held = ctx.exposed.max(ctx.log.position);
+    if recorded < held {
+        return follower.replicate(ctx, m, held, None);
     }
     follower.step = Step::Replay(None);
     Election::Follower(follower)
@@ -306,13 +312,8 @@ impl Follower {
             }
             PeerMessage::TerminationPosition(m) if m.leadership_term_id == self.term => {
                 if ctx.control.termination.is_none() && m.log_position.0 >= 0 {
-                    ctx.control.termination = Some(Termination {
-                        position: m.log_position,
-                        term: m.leadership_term_id,
-                        is_leader: false,
-                        services_done: false,
-                        deadline: None,
-                    });
+                    let termination = Termination::told(m.log_position, m.leadership_term_id);
+                    ctx.control.termination = Some(termination);
                 }
                 false
             }
@@ -433,6 +434,7 @@ impl Follower {
             return restart(ctx);
         }
         self.report(ctx);
+        loss::regain(ctx, self.term, matches!(self.step, Step::Service));
         match self.step {
             Step::Replication { .. } => {
                 if self.last_progress + timeout <= now {

@@ -3,9 +3,10 @@
 #![allow(dead_code, unreachable_pub)] // Each test uses its part of it.
 
 use consensus::{
-    AppendPosition, ArchiveAction, ArchiveInput, CanvassPosition, Config, Consensus, ElectionState,
-    Input, LeadershipTermId, LogAction, MemberId, NewLeadershipTerm, Outcome, PeerAction,
-    PeerMessage, RecordingId, Recovery, RequestVote, TermRecord, TermTable, Vote,
+    AppendPosition, ArchiveAction, ArchiveInput, CanvassPosition, CommitPosition, Config,
+    Consensus, ElectionState, Input, LeadershipTermId, LogAction, MemberId, NewLeadershipTerm,
+    Outcome, PeerAction, PeerMessage, RecordingId, Recovery, RequestVote, StopCatchup, TermRecord,
+    TermTable, Vote,
 };
 use wire::position::Position;
 use wire::time::{EpochNanos, Nanos, Now};
@@ -225,4 +226,21 @@ pub fn canvassed(actions: &[PeerAction]) -> Vec<(i64, i64)> {
         _ => None,
     };
     actions.iter().filter_map(canvass).collect()
+}
+
+/// The leader's word of what is committed.
+pub fn commit(from: MemberId, led: i64, position: i64) -> PeerMessage {
+    PeerMessage::CommitPosition(CommitPosition {
+        leadership_term_id: term(led),
+        log_position: Position(position),
+        leader_member_id: from,
+    })
+}
+
+/// The leader's word that member 0 has caught up.
+pub fn stop_catchup(led: i64) -> PeerMessage {
+    PeerMessage::StopCatchup(StopCatchup {
+        leadership_term_id: term(led),
+        follower_member_id: MemberId(0),
+    })
 }

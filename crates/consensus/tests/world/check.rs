@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use consensus::Counters;
 use wire::position::Position;
 
+use super::node::Disk;
 use super::{Entry, Event};
 
 /// What happened in a run, so that one without any trouble shows.
@@ -21,6 +22,8 @@ pub struct Totals {
     pub snapshot_restarts: u64,
     pub exposed: u64,
     pub torn: u64,
+    pub losses: u64,
+    pub regains: u64,
 }
 
 impl Totals {
@@ -31,6 +34,8 @@ impl Totals {
         self.catchups += counters.catchups;
         self.snapshots += counters.snapshots;
         self.promises_kept += counters.promises_kept;
+        self.losses += counters.losses;
+        self.regains += counters.regains;
     }
 
     pub fn merge(&mut self, other: &Self) {
@@ -45,6 +50,8 @@ impl Totals {
         self.snapshot_restarts += other.snapshot_restarts;
         self.exposed += other.exposed;
         self.torn += other.torn;
+        self.losses += other.losses;
+        self.regains += other.regains;
     }
 }
 
@@ -130,18 +137,22 @@ impl Check {
         (index, term): (usize, i64),
         commit: i64,
         log: &[Entry],
-        recorded: usize,
-        disks: &[&[Entry]],
+        disks: &[&Disk],
     ) {
+        // What was exposed stays so, also where it was lost.
+        let (recorded, is_lossy) = (disks[index].log.len(), disks[index].loss.is_some());
         if commit < self.commits[index] {
             self.fail(format!("I-6: commit position of {index} fell to {commit}"));
         }
-        if commit as usize > recorded * 32 {
+        if commit as usize > recorded * 32 && !is_lossy {
             self.fail(format!("I-6: {index} commits {commit} with {recorded} entries recorded"));
         }
         let from = self.commits[index] as usize / 32;
         self.commits[index] = commit;
         for at in from..commit as usize / 32 {
+            if is_lossy && at >= log.len() {
+                return;
+            }
             let Some(entry) = log.get(at) else {
                 self.fail(format!("I-7: member {index} exposes {at}, which it does not have"));
                 return;
@@ -152,7 +163,8 @@ impl Check {
                 }
                 continue;
             }
-            let copies = disks.iter().filter(|disk| disk.get(at) == Some(entry)).count();
+            let has = |disk: &&&Disk| disk.log.get(at) == Some(entry) || disk.has_lost(at, entry);
+            let copies = disks.iter().filter(has).count();
             if copies * 2 <= disks.len() {
                 self.fail(format!("I-5: {index} exposes {at}, which {copies} members have"));
             }

@@ -77,6 +77,7 @@ pub struct Faults {
     pub crash_one_in: u64,
     pub cut_one_in: u64,
     pub torn_one_in: u64,
+    pub rot_one_in: u64,
     /// A cut rolls every link anew; nodes return soon.
     pub is_harsh: bool,
 }
@@ -89,6 +90,7 @@ impl Faults {
         crash_one_in: 0,
         cut_one_in: 0,
         torn_one_in: 0,
+        rot_one_in: 0,
         is_harsh: false,
     };
 
@@ -100,6 +102,7 @@ impl Faults {
             crash_one_in: [400, 800, 3_000][dice.below(3) as usize],
             cut_one_in: [0, 100, 300][dice.below(3) as usize],
             torn_one_in: [0, 200, 40][dice.below(3) as usize],
+            rot_one_in: 0,
             is_harsh: false,
         }
     }
@@ -113,6 +116,7 @@ impl Faults {
             crash_one_in: [80, 200, 600][dice.below(3) as usize],
             cut_one_in: [20, 60, 150][dice.below(3) as usize],
             torn_one_in: [0, 60][dice.below(2) as usize],
+            rot_one_in: 0,
             is_harsh: true,
         }
     }
@@ -254,6 +258,9 @@ impl World {
                 self.crash(index);
             }
         }
+        if self.dice.one_in(self.faults.rot_one_in) {
+            self.rot();
+        }
         if self.dice.one_in(self.faults.cut_one_in) {
             self.check.totals.cuts += 1;
             if self.faults.is_harsh {
@@ -290,6 +297,21 @@ impl World {
             for index in 0..members {
                 self.control(index, Control::Resume);
             }
+        }
+    }
+
+    /// A recording rots, if a quorum of the others has all of what it had.
+    fn rot(&mut self) {
+        let index = self.dice.below(self.nodes.len() as u64) as usize;
+        let is_whole = |node: &&Node| {
+            node.index != index && node.disk.loss.is_none() && !node.disk.is_rotten()
+        };
+        let (whole, entries) =
+            (self.nodes.iter().filter(is_whole).count(), self.nodes[index].disk.log.len());
+        if whole > self.nodes.len() / 2 && entries > 0 {
+            let from = self.dice.below(entries as u64) as usize;
+            let rotten = &mut self.nodes[index].disk.rotten;
+            *rotten = Some(rotten.map_or(from, |known| known.min(from)));
         }
     }
 
@@ -350,17 +372,31 @@ impl World {
 
 /// A whole run: trouble, healing, convergence. The violation if there is one.
 pub fn trouble(seed: u64, members: usize, rules: Rules, steps: u64) -> (Check, Option<String>) {
-    let mut world = World::new(seed, members, rules);
+    run(World::new(seed, members, rules), seed, 0, steps)
+}
+
+/// The same with recordings that rot.
+pub fn rotten_trouble(
+    seed: u64,
+    members: usize,
+    rules: Rules,
+    steps: u64,
+) -> (Check, Option<String>) {
+    run(World::new(seed, members, rules), seed, 100, steps)
+}
+
+fn run(mut world: World, seed: u64, rot_one_in: u64, steps: u64) -> (Check, Option<String>) {
     let is_harsh = seed % 2 == 1;
     world.faults =
         if is_harsh { Faults::harsh(&mut world.dice) } else { Faults::rolled(&mut world.dice) };
+    world.faults.rot_one_in = rot_one_in;
     world.run_steps(steps);
     if world.check.violation.is_none() {
         world.heal();
         world.must_converge(4_000);
     }
-    for index in 0..members {
-        if let Some(core) = &world.nodes[index].core {
+    for node in &world.nodes {
+        if let Some(core) = &node.core {
             world.check.totals.add(&core.counters());
         }
     }

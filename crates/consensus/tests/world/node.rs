@@ -2,7 +2,7 @@
 
 use consensus::{
     Admit, ArchiveAction, ArchiveInput, ClientAction, ClientInput, ClusterSessionId, Config,
-    Consensus, Control, CorrelationId, Ingress, Input, LeadershipTermId, LogAction, LogEvent,
+    Consensus, Control, CorrelationId, Ingress, Input, LeadershipTermId, LogAction, LogEvent, Loss,
     MemberId, Outcome, PeerAction, PeerMessage, Persist, RecordingId, Recovery, ServiceAction,
     ServiceId, ServiceInput, SnapshotItem, TermRecord, Verdict,
 };
@@ -101,9 +101,44 @@ pub struct Disk {
     pub log: Vec<Entry>,
     /// Term, position, time and items of the newest snapshot.
     pub snapshot: Option<(i64, i64, i64, Vec<Item>)>,
+    /// From which entry on the log cannot be read any more.
+    pub rotten: Option<usize>,
+    /// What was lost of the log and is not regained.
+    pub loss: Option<Loss>,
 }
 
 impl Disk {
+    pub fn is_rotten(&self) -> bool {
+        self.rotten.is_some_and(|from| from < self.log.len())
+    }
+
+    /// What can be read of the log.
+    fn sound(&self, at: usize) -> Option<&Entry> {
+        self.log.get(at).filter(|_| self.rotten.is_none_or(|from| at < from))
+    }
+
+    /// Whether its loss is known, and includes the entry at this index.
+    pub fn has_lost(&self, at: usize, entry: &Entry) -> bool {
+        self.loss
+            .is_some_and(|loss| entry.term <= loss.term.0 && at as i64 * 32 < loss.acknowledged.0)
+    }
+
+    fn cut(&mut self, position: Position) {
+        self.log.truncate(position.0 as usize / 32);
+        self.rotten = self.rotten.filter(|_| self.is_rotten());
+    }
+
+    /// The archive looks at all of the log before the member starts (H3).
+    fn find_rot(&mut self) {
+        let Some(from) = self.rotten.filter(|_| self.is_rotten()) else { return };
+        let loss = Loss {
+            cut: Some(Position(from as i64 * 32)),
+            term: self.terms.iter().map(|record| record.term).max().unwrap_or_else(|| term(-1)),
+            acknowledged: Position(self.log.len() as i64 * 32),
+        };
+        self.loss = Some(self.loss.map_or(loss, |known| known.and(loss)));
+    }
+
     /// Where a term begins; one without a record begins where the next does.
     fn base_of(&self, term: LeadershipTermId) -> Option<Position> {
         let records = self.terms.iter().filter(|record| record.term >= term);
@@ -196,6 +231,9 @@ impl Node {
     }
 
     pub fn start(&mut self, seed: u64, now: Now) {
+        if seed.is_multiple_of(2) {
+            self.disk.find_rot();
+        }
         let snapshot = self.disk.snapshot.clone();
         let recovery = Recovery {
             terms: self.disk.terms.clone(),
@@ -203,6 +241,7 @@ impl Node {
             recorded: Position(self.disk.log.len() as i64 * 32),
             recording_id: RecordingId(0),
             snapshot: snapshot.as_ref().map(|(t, p, at, _)| (term(*t), Position(*p), *at)),
+            loss: self.disk.loss,
         };
         let mut core = Consensus::new(self.config.clone(), &recovery, seed, now);
         self.agent = Agent::default();
@@ -270,6 +309,7 @@ impl World {
     /// One cycle of the agent.
     pub fn step_node(&mut self, index: usize) {
         self.feed_completions(index);
+        self.find_rot(index);
         self.move_archive(index);
         self.read_log(index);
         self.step_service(index);
@@ -298,6 +338,16 @@ impl World {
         };
         for input in due {
             self.feed(index, Input::Archive(input));
+        }
+    }
+
+    /// Sooner or later the archive comes across what rotted.
+    fn find_rot(&mut self, index: usize) {
+        let disk = &self.nodes[index].disk;
+        let Some(from) = disk.rotten.filter(|_| disk.is_rotten()) else { return };
+        if self.dice.one_in(30) {
+            let position = Position(from as i64 * 32);
+            self.feed(index, Input::Archive(ArchiveInput::Rotten { position }));
         }
     }
 
@@ -368,7 +418,7 @@ impl World {
             let at = self.nodes[index].disk.log.len();
             let from_stream =
                 at.checked_sub(stream.base).and_then(|offset| stream.entries.get(offset));
-            let from_disk = self.nodes[leader].disk.log.get(at);
+            let from_disk = self.nodes[leader].disk.sound(at);
             let entry = if image.is_live { from_stream.or(from_disk) } else { from_disk };
             let Some(entry) = entry.cloned() else { return };
             self.nodes[index].disk.log.push(entry);
@@ -389,7 +439,7 @@ impl World {
                 self.nodes[index].complete(due, ArchiveInput::Replicated { position });
                 return;
             }
-            let Some(entry) = self.nodes[leader].disk.log.get(at).cloned() else { return };
+            let Some(entry) = self.nodes[leader].disk.sound(at).cloned() else { return };
             self.nodes[index].disk.log.push(entry);
         }
     }
@@ -400,6 +450,9 @@ impl World {
             let Some(core) = &self.nodes[index].core else { return };
             let at = core.log_position().0 as usize / 32;
             if core.log_limit().0 as usize / 32 <= at {
+                return;
+            }
+            if self.nodes[index].disk.rotten.is_some_and(|from| from <= at) {
                 return;
             }
             let Some(entry) = self.nodes[index].disk.log.get(at).cloned() else {
@@ -475,6 +528,9 @@ impl World {
             let Some(core) = &self.nodes[index].core else { return };
             let at = self.nodes[index].service.position;
             if core.commit_position().0 as usize / 32 <= at {
+                return;
+            }
+            if self.nodes[index].disk.loss.is_some() && at >= log.len() {
                 return;
             }
             let Some(entry) = log.get(at) else {
@@ -621,7 +677,7 @@ impl World {
                 self.nodes[index].agent.replication = Some((from_member.0 as usize, stop));
             }
             ArchiveAction::Truncate { position } => {
-                self.nodes[index].disk.log.truncate(position.0 as usize / 32);
+                self.nodes[index].disk.cut(position);
                 self.nodes[index].complete(due, ArchiveInput::Truncated { position });
             }
             ArchiveAction::OpenLog { session_id, is_catchup, .. } => {
@@ -805,13 +861,17 @@ impl World {
         }
         if core.is_leading() {
             let term = core.leadership_term_id();
-            let bases = self.nodes.iter().map(|node| node.disk.base_of(term));
+            let own = self.nodes[index].disk.base_of(term);
+            // Who lost it says nothing until it has it again.
+            let bases = self.nodes.iter().map(|node| {
+                let is_lost = node.disk.loss.is_some_and(|loss| loss.term >= term);
+                if is_lost { own } else { node.disk.base_of(term) }
+            });
             self.check.serves(index, term.0, &bases.collect::<Vec<_>>());
         }
-        let disks: Vec<&[Entry]> = self.nodes.iter().map(|node| &*node.disk.log).collect();
-        let recorded = self.nodes[index].disk.log.len();
+        let disks: Vec<&Disk> = self.nodes.iter().map(|node| &node.disk).collect();
         let member = (index, core.leadership_term_id().0);
-        self.check.exposes(member, core.commit_position().0, &log, recorded, &disks);
+        self.check.exposes(member, core.commit_position().0, &log, &disks);
     }
 }
 
@@ -863,6 +923,8 @@ fn persist(disk: &mut Disk, record: &Persist, items: &[Item], is_torn: bool) -> 
         }
         Persist::DropTerms { from } => disk.terms.retain(|record| record.term < from),
         Persist::EndTerm { .. } => {}
+        Persist::Loss(loss) => disk.loss = Some(loss),
+        Persist::Regained => disk.loss = None,
         Persist::Snapshot { term, position, timestamp, .. } => {
             disk.snapshot = Some((term.0, position.0, timestamp, items.to_vec()));
         }

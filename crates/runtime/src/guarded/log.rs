@@ -14,6 +14,7 @@
 //! grown file that are not there are zeros. The file is longer than its records by zeros, always a
 //! multiple of 64 KiB.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -208,7 +209,7 @@ pub(super) struct Read {
     /// What the file has to hold.
     pub(super) content: Vec<u8>,
     /// The sectors of the last change, as they were before it.
-    pub(super) last: Sectors,
+    last: Sectors,
     /// When the file was written last, if all changes were in it.
     pub(super) applied: Option<EpochNanos>,
     /// When the log was written last.
@@ -216,6 +217,10 @@ pub(super) struct Read {
     pub(super) sequence: u64,
     /// Something stands behind the records that is none.
     pub(super) is_damaged: bool,
+    /// A record between others is damaged.
+    pub(super) is_rotten: bool,
+    /// If a change is among those: the sectors that are known by later ones.
+    known: Option<BTreeSet<usize>>,
 }
 
 impl Read {
@@ -247,44 +252,85 @@ impl Read {
         let length = file.length()?;
         let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
         read_exact_at(file, &mut bytes, 0)?;
-        let mut read: Option<Self> = None;
-        let mut at = 0;
-        while let Some(record) = Record::decode(&bytes[at..], of) {
-            at += record.length;
-            match (&mut read, record.kind) {
-                (None, WHOLE) => {
-                    let mut first = Self {
-                        content: Vec::new(),
-                        last: Sectors::new(),
-                        applied: None,
-                        modified: file.modified()?,
-                        sequence: record.sequence,
-                        is_damaged: false,
-                    };
-                    first.take(&record)?;
-                    first.last.clear();
-                    read = Some(first);
-                }
-                (Some(read), CHANGED) => {
-                    // Whatever follows a change was written when that was in the file, or with it.
-                    if read.applied.is_some() {
-                        read.last.clear();
-                    }
-                    read.take(&record)?;
-                    (read.applied, read.sequence) = (None, record.sequence);
-                }
-                (Some(read), APPLIED) => {
-                    let time = record.body.first_chunk().copied().unwrap_or_default();
-                    read.applied = Some(EpochNanos(i64::from_le_bytes(time)));
-                }
-                _ => break,
+        let Some(first) = Record::decode(&bytes, of).filter(|it| it.kind == WHOLE) else {
+            return Ok(None);
+        };
+        let mut read = Self {
+            content: Vec::new(),
+            last: Sectors::new(),
+            applied: None,
+            modified: file.modified()?,
+            sequence: first.sequence,
+            is_damaged: false,
+            is_rotten: false,
+            known: None,
+        };
+        read.take(&first)?;
+        read.last.clear();
+        let mut at = first.length;
+        while let Some((skipped, record)) = Record::next(&bytes[at..], of) {
+            at += skipped + record.length;
+            read.follow(&record, skipped > 0)?;
+        }
+        read.is_damaged = length % CHUNK != 0 || bytes[at..].iter().any(|&byte| byte != 0);
+        Ok(Some(read))
+    }
+
+    /// Goes on with the next record, before which there may be some that are damaged.
+    fn follow(&mut self, record: &Record<'_>, is_behind_damage: bool) -> io::Result<()> {
+        self.is_rotten |= is_behind_damage;
+        let is_change = record.kind == CHANGED;
+        let expected = self.sequence + u64::from(is_change);
+        if record.sequence < expected {
+            // An old copy of a part of the log.
+            self.is_rotten = true;
+            return Ok(());
+        }
+        if record.sequence > expected {
+            // A change got lost, and with it what any sector holds.
+            (self.is_rotten, self.known) = (true, Some(BTreeSet::new()));
+            self.last.clear();
+        }
+        self.sequence = record.sequence;
+        if !is_change {
+            let time = record.body.first_chunk().copied().unwrap_or_default();
+            self.applied = Some(EpochNanos(i64::from_le_bytes(time)));
+            return Ok(());
+        }
+        // Whatever follows a change was written when that was in the file, or with it. If all that
+        // is lost in front of this one is a record, it said that.
+        if self.applied.is_some() || is_behind_damage {
+            self.last.clear();
+        }
+        self.applied = None;
+        self.take(record)
+    }
+
+    /// Whether the last change changes a sector.
+    pub(super) fn changes(&self, sector: usize) -> bool {
+        self.last.contains_key(&sector)
+    }
+
+    /// Whether a sector may have held this before the last change of it.
+    pub(super) fn may_have_held(&self, sector: usize, there: &[u8]) -> bool {
+        let old = self.last.get(&sector);
+        old.is_some_and(|old| self.known.is_some() || super::is_fitted(old, there))
+    }
+
+    /// Takes from the file itself what damaged records told of it.
+    pub(super) fn fill_from(&mut self, file: &[u8]) {
+        let Some(known) = &self.known else { return };
+        // Each change tells the length.
+        if known.is_empty() {
+            self.content.resize(file.len(), 0);
+        }
+        for (sector, bytes) in self.content.chunks_mut(SECTOR).enumerate() {
+            let there = super::slice(file, sector);
+            if !known.contains(&sector) {
+                let count = bytes.len().min(there.len());
+                bytes[..count].copy_from_slice(&there[..count]);
             }
         }
-        let is_damaged = length % CHUNK != 0 || bytes[at..].iter().any(|&byte| byte != 0);
-        if let Some(read) = &mut read {
-            read.is_damaged = is_damaged;
-        }
-        Ok(read)
     }
 
     fn remember(&mut self, sector: usize) {
@@ -304,6 +350,9 @@ impl Read {
         while let Some((number, after)) = rest.split_first_chunk::<4>() {
             let sector = u32::from_le_bytes(*number) as usize;
             self.remember(sector);
+            if let Some(known) = &mut self.known {
+                known.insert(sector);
+            }
             let begin = (sector * SECTOR).min(length);
             let target = &mut self.content[begin..(begin + SECTOR).min(length)];
             let Some((bytes, after)) = after.split_at_checked(target.len()) else {
@@ -326,6 +375,17 @@ struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
+    /// The next one that is whole, and how many bytes stand before it.
+    fn next(bytes: &'a [u8], of: &Path) -> Option<(usize, Self)> {
+        let magic = MAGIC.to_le_bytes();
+        let find = |(at, word): (usize, &[u8])| {
+            let record = (word == magic).then(|| Self::decode(&bytes[at..], of))??;
+            Some((at, record))
+        };
+        let mut found = bytes.windows(magic.len()).enumerate().filter_map(find);
+        found.find(|(_, record)| matches!(record.kind, CHANGED | APPLIED))
+    }
+
     fn decode(bytes: &'a [u8], of: &Path) -> Option<Self> {
         let word = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
         let long = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));

@@ -26,6 +26,8 @@ pub struct Seen {
     pub append: i64,
     /// How often it entered an election in its present life.
     pub elections: u64,
+    /// Whether it lost a part of its log and has not regained it.
+    pub is_lossy: bool,
 }
 
 /// Members and clients, and a hand on them.
@@ -165,6 +167,7 @@ impl Lab {
                 commit: view.commit,
                 append: view.append,
                 elections: view.counters.elections,
+                is_lossy: view.is_lossy,
             })
             .collect()
     }
@@ -293,6 +296,7 @@ impl Lab {
     /// A bit flips in what is below `root` of a member's files; returns whether one was found.
     pub fn rot(&mut self, member: usize, root: &str) -> bool {
         let host = self.host(member);
+        self.storm.watch.rots(member, self.storm.world.elapsed());
         self.storm.world.rot(host, |path| path.starts_with(Path::new(root))).is_some()
     }
 

@@ -157,6 +157,7 @@ impl Storm {
             return Err(Refusal(what));
         }
         self.tell(format_args!("member {member} starts as {id:?}"));
+        self.watch.starts(member, self.world.elapsed());
         let failed_before = self.world.disk_faults(host).failed();
         let state = &mut self.members[member];
         state.id = Some(id);
@@ -199,7 +200,14 @@ impl Storm {
 
     /// The power of a member's host is cut, and is back after a while. Where its disk lied, all is
     /// gone since it began to, unless that would be more than others can make good.
+    ///
+    /// One whose disk has rotted since it started is only killed: what tells rot from what a power
+    /// cut tore is not synced with each block.
     pub(super) fn cut_power(&mut self, member: usize, longest: u64, rng: &mut Rng) {
+        if self.watch.is_rotten(member) {
+            self.end_member(member, longest, rng, World::kill);
+            return;
+        }
         let is_recoverable = self.are_others_whole(member);
         let truth = self.members[member].truth.take();
         let host = self.members[member].host;
@@ -229,8 +237,8 @@ impl Storm {
 
     /// A member knows less than it did: what it said before binds nobody.
     pub(super) fn forget(&mut self, member: usize) {
-        let term = self.watch.forget(member);
-        lock(&self.votes).forget(member, term);
+        self.watch.forget(member);
+        lock(&self.votes).forget(member);
     }
 
     /// Whether all other members are in service under one leader and have all that was committed,
@@ -244,6 +252,7 @@ impl Storm {
             let (state, view) = (&self.members[other], &views[other]);
             state.id.is_some()
                 && state.truth.is_none()
+                && !self.watch.is_rotten(other)
                 && view.is_settled()
                 && view.term == term
                 && view.append >= committed
@@ -258,8 +267,9 @@ impl Storm {
             let Member { id: Some(id), ailed, .. } = self.members[member] else { continue };
             if let Some((name, halt)) = self.world.halts(id).first() {
                 self.tell(format_args!("member {member}: {name}: {halt}"));
-                let is_allowed = ailed.is_some() || self.members[member].may_end;
-                if !is_allowed && !self.plan.is_hostile {
+                let is_excused =
+                    ailed.is_some() || self.members[member].may_end || self.watch.is_rotten(member);
+                if !is_excused && !self.plan.is_hostile {
                     return Err(self.failure(format!("member {member}: {name}: {halt}")));
                 }
                 self.count_end(ailed);

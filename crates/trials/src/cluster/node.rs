@@ -42,6 +42,8 @@ pub(super) struct View {
     pub(super) term: i64,
     pub(super) commit: i64,
     pub(super) append: i64,
+    /// It lost a part of its log and has not regained it.
+    pub(super) is_lossy: bool,
     pub(super) counters: Counters,
 }
 
@@ -55,6 +57,7 @@ impl Default for View {
             term: -1,
             commit: 0,
             append: 0,
+            is_lossy: false,
             counters: Counters::default(),
         }
     }
@@ -92,6 +95,7 @@ impl Agent for Watched {
                 term: core.leadership_term_id().0,
                 commit: core.commit_position().0,
                 append: core.append_position().0,
+                is_lossy: core.loss().is_some(),
                 counters: core.counters(),
             };
         }
@@ -238,6 +242,7 @@ fn archive_config(plan: &Plan, member: usize) -> archive::Config {
     if plan.checksums {
         config.storage.record_checksum = Some(Checksum::Crc32c);
         config.storage.replay_checksum = Some(Checksum::Crc32c);
+        config.storage.guards = plan.has_guards();
     }
     config.control.channel = format!("aeron:udp?endpoint={}", plan.endpoint(member, 4));
     let address = Plan::address(member);
@@ -255,6 +260,7 @@ fn module_config(plan: &Plan, member: usize) -> cluster::config::Config {
     config.member.member_id = i32::try_from(member).unwrap_or_default();
     config.member.members = plan.members_text();
     config.member.directory = PathBuf::from(CLUSTER_DIRECTORY);
+    config.member.guards = plan.has_guards();
     config.channels.ingress_channel = "aeron:udp".to_string();
     config.channels.log_channel = plan.log_channel(member).to_string();
     config.member.service_count = i32::try_from(plan.services).unwrap_or(1);

@@ -119,10 +119,6 @@ named! {
     }
 }
 
-/// Whether a member finds rot in all that it keeps and gets what is lost from others. While it does
-/// not, rot strikes in scenarios only, and no seed draws it.
-const HEALS_ROT: bool = false;
-
 /// Short terms, so that many end.
 const LOG_CHANNEL: &str = "aeron:udp?term-length=64k";
 
@@ -159,11 +155,6 @@ pub struct Plan {
     pub(super) is_hostile: bool,
 }
 
-/// Whether seeds draw a trouble.
-pub(super) fn is_drawn(trouble: Trouble) -> bool {
-    HEALS_ROT || !matches!(trouble, Trouble::Rot | Trouble::RotRead | Trouble::Misdirect)
-}
-
 impl Plan {
     pub(super) fn draw(rng: &mut Rng) -> Self {
         let members = if rng.chance(0.7) { 3 } else { 5 };
@@ -194,6 +185,12 @@ impl Plan {
         }
     }
 
+    /// Whether frame headers have sums, and other files logs: as in the profile of a node that is
+    /// safe. They count what is synced.
+    pub(super) fn has_guards(&self) -> bool {
+        self.checksums && self.sync != SyncLevel::None
+    }
+
     /// What strikes in a run: each kind or not.
     pub(super) fn draw_troubles(&self, rng: &mut Rng) -> Vec<Trouble> {
         let drawn = Trouble::ALL.iter().copied().filter(|_| rng.chance(0.5));
@@ -201,8 +198,10 @@ impl Plan {
         troubles.retain(|trouble| match trouble {
             // Without syncs an archive loses what it has told others that it has.
             Trouble::PowerCut => self.sync != SyncLevel::None,
+            // Nor does it find what rots without checksums, or knows what it once had.
+            Trouble::Rot | Trouble::RotRead | Trouble::Misdirect => self.has_guards(),
             Trouble::Corrupt => false,
-            trouble => is_drawn(*trouble),
+            _ => true,
         });
         if self.is_hostile {
             troubles.push(Trouble::Corrupt);

@@ -215,12 +215,11 @@ mod tests {
     }
 
     #[test]
-    fn all_troubles_that_seeds_may_draw_are_drawn() {
+    fn all_troubles_are_drawn() {
         let drawn: Vec<_> = (0..400).flat_map(|seed| Scenario::draw(seed).strikes).collect();
         for trouble in Trouble::ALL {
             let is_drawn = drawn.iter().any(|strike| strike.trouble == *trouble);
-            let is_rot = matches!(trouble, Trouble::Rot | Trouble::RotRead | Trouble::Misdirect);
-            assert_eq!(is_drawn, !is_rot, "{}", trouble.name());
+            assert!(is_drawn, "{}", trouble.name());
         }
     }
 }

@@ -175,7 +175,11 @@ impl Storm {
             if lock(&self.oracle).fresh >= FRESH {
                 lock(&self.oracle).phase = Phase::Quiet;
             }
-            let reasons = self.unhealed();
+            let mut reasons = self.unhealed();
+            let rotten = self.watch.rotten(self.world.elapsed());
+            if !rotten.is_empty() && !self.plan.is_hostile {
+                reasons = format!("{reasons} members {rotten:?} rotted");
+            }
             let waited = self.world.elapsed() - began;
             if reasons.is_empty() {
                 return Ok(());

@@ -26,6 +26,12 @@ impl Storm {
             return;
         }
         let host = state.host;
+        if trouble == Trouble::Misdirect {
+            if !self.may_rot(member) {
+                return;
+            }
+            self.watch.rots(member, self.world.elapsed());
+        }
         let failed_before = self.world.disk_faults(host).failed();
         let mut span = draw_span(rng, 200, 3_200);
         let faults = self.world.disk_faults(host);
@@ -70,9 +76,16 @@ impl Storm {
     pub(super) fn strike_files(&mut self, trouble: Trouble, member: usize, rng: &mut Rng) {
         let host = self.members[member].host;
         if trouble == Trouble::Rot {
+            if !self.may_rot(member) {
+                return;
+            }
+            if rng.chance(0.5) {
+                self.end_member(member, AWAY, rng, World::kill);
+            }
             let suits = |path: &Path| ROOTS.iter().any(|root| path.starts_with(root));
             let Some((path, at)) = self.world.rot(host, suits) else { return };
             self.tell(format_args!("rot in {} at {at}", path.display()));
+            self.watch.rots(member, self.world.elapsed());
             return self.count(trouble);
         }
         let left = if trouble == Trouble::Wipe {
@@ -90,6 +103,12 @@ impl Storm {
         self.put_back(member, &left);
         self.look_anew(member);
         self.count(trouble);
+    }
+
+    /// Rot strikes one member at a time, and only while all others have what was committed.
+    fn may_rot(&mut self, member: usize) -> bool {
+        let is_any = !self.watch.rotten(self.world.elapsed()).is_empty();
+        !is_any && self.members[member].truth.is_none() && self.are_others_whole(member)
     }
 
     pub(super) fn copy_of(&self, member: usize) -> Image {

@@ -31,6 +31,10 @@ totals! {
     replications: "replications",
     /// Followers that were replayed to by their leader.
     catchups: "catch-ups",
+    /// Logs of which a part was lost.
+    losses: "losses of a part of a log",
+    /// Logs that had regained all that was lost.
+    regains: "logs regained",
     /// Snapshots that members recorded.
     snapshots: "snapshots",
     /// Lives of members that began from a snapshot.

@@ -15,8 +15,6 @@ const STREAM: i32 = 108;
 pub(super) struct Votes {
     /// The candidate by member and term.
     given: BTreeMap<(i32, i64), i32>,
-    /// Up to which term a member does not know any more what it said.
-    forgotten: BTreeMap<i32, i64>,
     /// Members that voted since this was last asked.
     pub(super) recent: Vec<usize>,
     pub(super) count: u64,
@@ -60,16 +58,16 @@ impl Votes {
         }
     }
 
-    /// A member lost what it knew of terms up to this one.
-    pub(super) fn forget(&mut self, member: usize, term: i64) {
+    /// A member lost what it knew: nothing that it said binds it, whatever the term. It may have
+    /// stood in some above the one that it follows.
+    pub(super) fn forget(&mut self, member: usize) {
         let member = i32::try_from(member).unwrap_or_default();
-        self.forgotten.insert(member, term);
+        self.given.retain(|&(voter, _), _| voter != member);
     }
 
     fn given(&mut self, member: i32, term: i64, candidate: i32) {
-        let is_forgotten = self.forgotten.get(&member).is_some_and(|it| term <= *it);
         if let Some(&known) = self.given.get(&(member, term)) {
-            if !is_forgotten && known != candidate {
+            if known != candidate {
                 self.violations.push(format!(
                     "I-12: member {member} voted for {known} and {candidate} in term {term}"
                 ));
@@ -120,6 +118,17 @@ mod tests {
         assert_eq!((votes.count, &votes.violations[..]), (3, &[][..]));
         votes.on_datagram(&datagram(&[(1, 5, 2)]));
         assert_eq!(votes.violations.len(), 1);
+    }
+
+    #[test]
+    fn what_a_member_said_before_it_lost_its_disk_binds_it_no_more_in_any_term() {
+        let mut votes = Votes::default();
+        votes.on_datagram(&datagram(&[(1, 5, 0), (1, 11, 1), (2, 11, 2)]));
+        votes.forget(1);
+        votes.on_datagram(&datagram(&[(1, 5, 2), (1, 11, 0)]));
+        assert!(votes.violations.is_empty(), "{:?}", votes.violations);
+        votes.on_datagram(&datagram(&[(1, 11, 1), (2, 11, 0)]));
+        assert_eq!(votes.violations.len(), 2, "what it says from then on binds it, others too");
     }
 
     #[test]

@@ -14,6 +14,9 @@ use super::oracle::Oracle;
 use super::votes::Votes;
 use crate::lock;
 
+/// In which time a member that runs has read all that it has, or more.
+const SCRUB_SPAN: Nanos = Nanos::from_secs(12);
+
 /// Beyond the log of any run.
 const POSITION_MAX: i64 = 1 << 40;
 
@@ -26,6 +29,8 @@ struct Seen {
     held: i64,
     /// Whether its log was seen in the present life.
     is_known: bool,
+    /// Its disk may hold something else than what was written to it, since then.
+    rotten_since: Option<Nanos>,
 }
 
 /// What is known of all members, over all their lives.
@@ -57,7 +62,8 @@ impl Watch {
     ) -> Self {
         let seen = |ports| {
             let (view, last) = (Arc::default(), View::default());
-            Seen { view, last, disk: Disk::new(ports), held: 0, is_known: false }
+            let (disk, rotten_since) = (Disk::new(ports), None);
+            Seen { view, last, disk, held: 0, is_known: false, rotten_since }
         };
         let members = disks.into_iter().map(seen).collect();
         Self {
@@ -88,9 +94,19 @@ impl Watch {
 
     /// A member's life is over.
     pub(super) fn end(&mut self, member: usize) {
-        let Counters { elections, snapshots, truncations, replications, catchups, .. } =
-            self.members[member].last.counters;
+        let Counters {
+            elections,
+            snapshots,
+            truncations,
+            replications,
+            catchups,
+            losses,
+            regains,
+            ..
+        } = self.members[member].last.counters;
         let mut oracle = lock(&self.oracle);
+        oracle.totals.losses += losses;
+        oracle.totals.regains += regains;
         oracle.totals.elections += elections;
         oracle.totals.snapshots += snapshots;
         oracle.totals.truncations += truncations;
@@ -112,6 +128,9 @@ impl Watch {
     /// I-17, the catalog, once its archive has looked after it; I-15: the modules of all members
     /// save the same at one position.
     fn check_recordings(&mut self, member: usize) {
+        if self.is_rotten(member) {
+            return;
+        }
         let disk = &self.members[member].disk;
         if let Err(what) = disk.check_catalog() {
             lock(&self.oracle).fail(format!("I-17: member {member}: {what}"));
@@ -130,10 +149,45 @@ impl Watch {
         }
     }
 
-    /// A member has lost of what it had; returns the newest term that anybody has seen.
-    pub(super) fn forget(&mut self, member: usize) -> i64 {
+    /// The disk of a member may hold something else than what was written to it from now on.
+    pub(super) fn rots(&mut self, member: usize, now: Nanos) {
+        self.members[member].rotten_since = Some(now);
+    }
+
+    /// Whether it may.
+    pub(super) fn is_rotten(&self, member: usize) -> bool {
+        self.members[member].rotten_since.is_some()
+    }
+
+    /// A member that rotted was started: what it has not found it looks for anew.
+    pub(super) fn starts(&mut self, member: usize, now: Nanos) {
+        let since = &mut self.members[member].rotten_since;
+        *since = since.map(|_| now);
+    }
+
+    /// Takes notice of members that have what they should after they rotted, and had the time to
+    /// find all that rotted. Returns those that have not.
+    pub(super) fn rotten(&mut self, now: Nanos) -> Vec<usize> {
+        let end = as_position(self.committed.len());
+        let mut rotten = Vec::new();
+        for (member, seen) in self.members.iter_mut().enumerate() {
+            let Some(since) = seen.rotten_since else { continue };
+            let is_whole = since + SCRUB_SPAN <= now
+                && !seen.last.is_lossy
+                && seen.last.is_settled()
+                && seen.disk.log(0, end).as_ref() == Some(&self.committed);
+            if is_whole {
+                seen.rotten_since = None;
+            } else {
+                rotten.push(member);
+            }
+        }
+        rotten
+    }
+
+    /// A member has lost of what it had.
+    pub(super) fn forget(&mut self, member: usize) {
         self.members[member].held = 0;
-        self.members.iter().map(|seen| seen.last.term).max().unwrap_or(-1)
     }
 
     /// The disk of a member is looked at through other ports from here on: its power was cut.
@@ -199,7 +253,8 @@ impl Watch {
             self.check_recordings(member);
             let seen = &mut self.members[member];
             let (append, held) = (view.append, seen.held);
-            if append < held {
+            let is_excused = view.is_lossy || seen.rotten_since.is_some();
+            if append < held && !is_excused {
                 let what = format!("I-25: member {member} had {held} and begins with {append}");
                 lock(&self.oracle).fail(what);
             }
@@ -234,7 +289,7 @@ impl Watch {
             lock(&self.oracle).fail(format!("I-13: member {member}: {view:?}"));
             return;
         }
-        if view.commit > view.append {
+        if view.commit > view.append && !view.is_lossy {
             let View { commit, append, .. } = view;
             let what = format!("I-6: member {member} commits {commit}, recorded up to {append}");
             lock(&self.oracle).fail(what);
@@ -250,6 +305,9 @@ impl Watch {
     /// I-4: a leader has all that was committed in earlier terms. One that wins late, while a later
     /// term is led already, need not have what that one committed.
     fn check_complete(&mut self, member: usize, term: i64) {
+        if self.is_rotten(member) {
+            return;
+        }
         let end = self.committed_in.range(..term).map(|(_, &end)| end).max().unwrap_or(0);
         let log = self.members[member].disk.log(0, end);
         let committed = self.committed.get(..as_index(end)).unwrap_or(&self.committed);
@@ -260,32 +318,27 @@ impl Watch {
     }
 
     /// I-3, I-5, I-6: what a member commits it has, as all others; and when it is the first, more
-    /// than half have it.
+    /// than half have it. What a disk that rots holds is not looked at: it was written, and that it
+    /// comes back is for the end.
     fn check_commit(&mut self, member: usize, term: i64, from: i64, to: i64) {
         let known = as_position(self.committed.len());
-        let log = self.members[member].disk.log(from, to);
-        let Some(log) = log else {
-            let what = format!("I-6: member {member} commits {from} to {to} without having it");
-            lock(&self.oracle).fail(what);
-            return;
-        };
-        if from > known {
-            let what = format!("I-6: member {member} commits from {from}, known up to {known}");
-            lock(&self.oracle).fail(what);
-            return;
-        }
-        let (begin, end) = (as_index(from), as_index(to.min(known)));
-        if end > begin && log[..end - begin] != self.committed[begin..end] {
-            let what = difference(Some(log), &self.committed[begin..end], from);
-            lock(&self.oracle).fail(format!("I-3: member {member} commits another log: {what}"));
+        if !self.is_rotten(member) && !self.commits_what_it_has(member, from, to) {
             return;
         }
         if to <= known {
             return;
         }
-        let fresh = &log[as_index(known - from)..];
-        let copies = self.members.iter_mut().map(|seen| seen.disk.log(known, to));
-        let copies = copies.filter(|copy| copy.as_deref() == Some(fresh)).count();
+        let rotten = |seen: &&Seen| seen.rotten_since.is_some() && lock(&seen.view).append >= to;
+        let excused = self.members.iter().filter(rotten).count();
+        let sound = self.members.iter_mut().filter(|seen| seen.rotten_since.is_none());
+        let copies: Vec<_> = sound.filter_map(|seen| seen.disk.log(known, to)).collect();
+        let count = |copy: &&Vec<u8>| copies.iter().filter(|it| it == copy).count();
+        let own = match self.is_rotten(member) {
+            true => copies.iter().max_by_key(count).cloned(),
+            false => self.members[member].disk.log(known, to),
+        };
+        let own = own.unwrap_or_default();
+        let copies = count(&&own) + excused;
         let mut oracle = lock(&self.oracle);
         if copies < self.quorum {
             oracle.fail(format!(
@@ -294,8 +347,27 @@ impl Watch {
         }
         oracle.committed = to;
         oracle.totals.committed += (to - known).cast_unsigned();
-        self.committed.extend_from_slice(fresh);
+        self.committed.extend_from_slice(&own);
         self.committed_in.insert(term, to);
+    }
+
+    /// Whether what a member commits is on its disk, and is what others committed there.
+    fn commits_what_it_has(&mut self, member: usize, from: i64, to: i64) -> bool {
+        let known = as_position(self.committed.len());
+        let (begin, end) = (as_index(from), as_index(to.min(known)));
+        let what = match self.members[member].disk.log(from, to) {
+            None => format!("I-6: member {member} commits {from} to {to} without having it"),
+            Some(_) if from > known => {
+                format!("I-6: member {member} commits from {from}, known up to {known}")
+            }
+            Some(log) if end > begin && log[..end - begin] != self.committed[begin..end] => {
+                let what = difference(Some(log), &self.committed[begin..end], from);
+                format!("I-3: member {member} commits another log: {what}")
+            }
+            Some(_) => return true,
+        };
+        lock(&self.oracle).fail(what);
+        false
     }
 
     /// At the end: every disk has all that was committed.
