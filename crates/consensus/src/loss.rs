@@ -8,9 +8,9 @@
 //!   elected by members that hold what they acknowledged, of which each quorum that committed
 //!   anything has one: such a leader has all that was committed before its term.
 //! - **H2** It is whole once it follows in service a leader of a term T, and has the log of that
-//!   leader up to where it stood when it was adopted. If T is the last term of the log that it lost,
-//!   it must also have all that it had acknowledged: that counts in T. In a later term nothing of it
-//!   counts that the leader did not have.
+//!   leader up to where it stood when it was adopted. If T is the last term of the log that it
+//!   lost, it must also have all that it had acknowledged: that counts in T. In a later term
+//!   nothing of it counts that the leader did not have.
 //! - **H3** The loss is durable before the recording is cut, and forgotten only when it is whole: a
 //!   crash in between changes nothing.
 //! - **H4** T is not below any term that it voted in, stood in or followed: from the loss on all of
