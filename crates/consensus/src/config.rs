@@ -143,6 +143,7 @@ pub struct Rules {
     pub h1_silent_after_loss: bool,
     pub h2_whole_before_regained: bool,
     pub h3_loss_before_cut: bool,
+    pub h4_own_terms_bind: bool,
     /// Not a rule of the list but of spec 4.7: a leader never commits beyond its own recording.
     pub commit_within_recorded: bool,
     /// Spec 11.1 rule 2: the candidate term read at a restart binds.
@@ -171,6 +172,7 @@ impl Default for Rules {
             h1_silent_after_loss: true,
             h2_whole_before_regained: true,
             h3_loss_before_cut: true,
+            h4_own_terms_bind: true,
             commit_within_recorded: true,
             vote_saved: true,
         }

@@ -2,7 +2,7 @@
 //!
 //! One member's share in a cluster as a machine: inputs in, actions out. It has no clock, no IO,
 //! no threads and no randomness but a seeded generator; the same inputs give the same actions.
-//! It decides by the rules P1-P3, L1-L4, F1-F6, V1-V3 and H1-H3 of the consensus rules, each named
+//! It decides by the rules P1-P3, L1-L4, F1-F6, V1-V3 and H1-H4 of the consensus rules, each named
 //! where it stands, on the wire of genuine Aeron Cluster.
 //!
 //! # The contract of the agent around it

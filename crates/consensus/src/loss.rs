@@ -1,4 +1,4 @@
-//! What a member lost of its log: rules H1 to H3.
+//! What a member lost of its log: rules H1 to H4.
 //!
 //! Disks rot. A member that finds its recording damaged no longer holds what it acknowledged, and
 //! others may have committed it because of that word. In any order of events the log that is
@@ -7,12 +7,15 @@
 //! - **H1** Until it is whole again it neither votes nor stands. So every leader of a later term is
 //!   elected by members that hold what they acknowledged, of which each quorum that committed
 //!   anything has one: such a leader has all that was committed before its term.
-//! - **H2** It is whole once it follows in service a leader of a term T not below any it took
-//!   part in, and has the log of that leader up to where it stood when it was adopted. If T is the
-//!   last term of the log that it lost, it must also have all that it had acknowledged: that counts
-//!   in T. In a later term nothing of it counts that the leader did not have.
+//! - **H2** It is whole once it follows in service a leader of a term T, and has the log of that
+//!   leader up to where it stood when it was adopted. If T is the last term of the log that it
+//!   lost, it must also have all that it had acknowledged: that counts in T. In a later term
+//!   nothing of it counts that the leader did not have.
 //! - **H3** The loss is durable before the recording is cut, and forgotten only when it is whole: a
 //!   crash in between changes nothing.
+//! - **H4** T is not below any term that it voted in, stood in or followed: from the loss on all of
+//!   them bind as a vote does (V1). What bound it otherwise was the record of the term in its log,
+//!   which may be lost.
 //!
 //! What it reports meanwhile is what it has, so that it may be counted: entries that it
 //! acknowledges anew are durable, and H1 binds it until it has those before them.
@@ -68,7 +71,9 @@ pub(crate) fn lose(election: Election, ctx: &mut Context, position: Position) ->
     let loss = Loss { cut: Some(position), term, acknowledged };
     let loss = ctx.loss.map_or(loss, |known| known.and(loss));
     ctx.counters.losses += 1;
-    ctx.promise = ctx.promise.max(ctx.candidate);
+    if ctx.config.rules.h4_own_terms_bind {
+        ctx.promise = ctx.promise.max(ctx.candidate);
+    }
     ctx.loss = Some(loss);
     if ctx.config.rules.h3_loss_before_cut {
         ctx.out.persist(Persist::Loss(loss));

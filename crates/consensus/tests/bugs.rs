@@ -12,7 +12,7 @@ use world::{rotten_trouble, trouble};
 type Switch = (&'static str, fn(&mut Rules));
 
 /// Every switch, to look for seeds: `CONSENSUS_SEEDS=300 cargo test ... every_rule -- --nocapture`.
-const SWITCHES: [Switch; 21] = [
+const SWITCHES: [Switch; 22] = [
     ("p1", |rules| rules.p1_persist_before_vote = false),
     ("p2", |rules| rules.p2_term_first = false),
     ("p3", |rules| rules.p3_drop_terms_past_end_at_load = false),
@@ -32,6 +32,7 @@ const SWITCHES: [Switch; 21] = [
     ("h1", |rules| rules.h1_silent_after_loss = false),
     ("h2", |rules| rules.h2_whole_before_regained = false),
     ("h3", |rules| rules.h3_loss_before_cut = false),
+    ("h4", |rules| rules.h4_own_terms_bind = false),
     ("commit", |rules| rules.commit_within_recorded = false),
     ("vote", |rules| rules.vote_saved = false),
 ];

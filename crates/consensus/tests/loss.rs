@@ -1,4 +1,4 @@
-//! Rules H1 to H3: a member that lost a part of its log.
+//! Rules H1 to H4: a member that lost a part of its log.
 
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
@@ -160,6 +160,23 @@ fn of_two_losses_that_of_the_newer_term_says_what_has_to_be_regained() {
     assert_eq!(newer.and(older), loss(Some(64), 5, 96));
     let (one, two) = (loss(Some(64), 5, 160), loss(Some(32), 5, 96));
     assert_eq!(one.and(two), loss(Some(32), 5, 160));
+}
+
+#[test]
+fn h4_a_term_that_was_followed_binds_though_its_record_was_lost() {
+    let mut bench = Bench::of_three(&[(0, 0), (3, 64)], 160, 3);
+    let table = [(0, 0), (3, 64), (5, 160)];
+    bench.hears(says(&table, 5, 3));
+    bench.hears(says(&table, 5, 2));
+    assert_eq!(bench.core.terms().last(), term(5));
+    bench.archive_says(ArchiveInput::Rotten { position: Position(96) });
+    bench.peers();
+    bench.archive_says(ArchiveInput::LogLeft { recorded: Position(160) });
+    bench.archive_says(ArchiveInput::Truncated { position: Position(96) });
+    assert_eq!(bench.core.terms().last(), term(3));
+    bench.hears(says(&[(0, 0), (3, 64), (4, 160)], 4, 3));
+    assert_eq!(bench.core.counters().promises_kept, 1);
+    assert_eq!(bench.core.election_state(), ElectionState::Canvass);
 }
 
 #[test]

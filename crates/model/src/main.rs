@@ -31,7 +31,7 @@ struct Arguments {
     /// Messages that outlive what their sender said them in.
     #[arg(long, default_value_t = 0)]
     late: usize,
-    /// A rule to switch off: p1 to p3 l1 to l4 f1 to f6 v1 to v3 h1 to h3 commit vote.
+    /// A rule to switch off: p1 to p3 l1 to l4 f1 to f6 v1 to v3 h1 to h4 commit vote.
     #[arg(long)]
     without: Vec<String>,
     /// No crashes.

@@ -101,6 +101,7 @@ pub fn rules_without(name: &str) -> Option<Rules> {
         "h1" => &mut rules.h1_silent_after_loss,
         "h2" => &mut rules.h2_whole_before_regained,
         "h3" => &mut rules.h3_loss_before_cut,
+        "h4" => &mut rules.h4_own_terms_bind,
         "commit" => &mut rules.commit_within_recorded,
         "vote" => &mut rules.vote_saved,
         _ => return None,

@@ -75,6 +75,7 @@ fn teeth() -> Vec<Tooth> {
         tooth("h1", Sign::Violation, 2, 1),
         tooth("h2", Sign::Violation, 2, 1),
         tooth("h3", Sign::Violation, 2, 1),
+        tooth("h4", Sign::Violation, 3, 1),
         tooth("vote", Sign::Violation, 2, 1),
     ];
     for tooth in &mut teeth {

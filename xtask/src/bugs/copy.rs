@@ -25,13 +25,17 @@ const SWITCH: [(&str, &str, &str); 4] = [
     ),
     ("crates/trials/src/bin/seeds.rs", "fn main() -> ExitCode {", SET_IN_MAIN),
     ("crates/trials/src/bin/images.rs", "fn main() -> ExitCode {", SET_IN_MAIN),
-    ("crates/consensus/tests/cluster.rs", "fn run(members: usize, count: u64) -> Totals {", SET),
+    (
+        "crates/consensus/tests/cluster.rs",
+        "fn run(members: usize, count: u64, trial: Trial) -> Totals {",
+        SET,
+    ),
 ];
 
 const SET_IN_MAIN: &str = "fn main() -> ExitCode {\n\
     let number = std::env::var(\"CORACLE_PLANTED\").ok().and_then(|it| it.parse().ok());\n\
     wire::planted::set(number.unwrap_or(0));";
-const SET: &str = "fn run(members: usize, count: u64) -> Totals {\n\
+const SET: &str = "fn run(members: usize, count: u64, trial: Trial) -> Totals {\n\
     let number = std::env::var(\"CORACLE_PLANTED\").ok().and_then(|it| it.parse().ok());\n\
     wire::planted::set(number.unwrap_or(0));";
 
