@@ -16,8 +16,8 @@ pub fn now_mono() -> Nanos {
     Nanos(read(libc::CLOCK_MONOTONIC))
 }
 
-/// Both clocks for a thread that reads them in every pass, at hardly more than the price of one: how
-/// far they are apart is found out once in a millisecond.
+/// Both clocks for a thread that reads them in every pass, at hardly more than the price of one:
+/// how far they are apart is found out once in a millisecond.
 #[derive(Debug, Default)]
 pub struct PassClock {
     /// What the other clock is ahead of the monotonic one.
