@@ -79,7 +79,7 @@ impl Driver {
         let mut driver = Self { directory, threads: Vec::new() };
         for (agent, idle) in spread(agents, &options) {
             let network = Arc::clone(&ports.network);
-            driver.threads.push(AgentThread::spawn(agent, idle, network)?);
+            driver.threads.push(AgentThread::spawn(agent, idle.giving_way(), network)?);
         }
         Ok(driver)
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::ToSocketAddrs as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -12,6 +13,8 @@ use runtime::files::{File, Files, Mapping, SyncKind, write_all_at};
 
 /// Touching one word in each of these many bytes brings a mapping into memory.
 const PAGE_LENGTH: usize = 4_096;
+/// Space is set aside for a file where there is room for as many of its length.
+const ROOMY: u64 = 16;
 /// Zeros are written in blocks of this length.
 const ZEROS_LENGTH: usize = 1 << 18;
 
@@ -98,6 +101,12 @@ impl Background for OsBackground {
     }
 }
 
+/// Whether setting space aside for a file leaves plenty to others.
+fn is_roomy(files: &dyn Files, path: &Path, length: u64) -> bool {
+    let space = path.parent().map(|parent| files.usable_space(parent));
+    matches!(space, Some(Ok(space)) if space / ROOMY >= length)
+}
+
 fn perform(files: &dyn Files, job: Job) -> io::Result<Outcome> {
     match job {
         Job::Sync { files: dirty, sync, directories } => {
@@ -120,9 +129,11 @@ fn perform(files: &dyn Files, job: Job) -> io::Result<Outcome> {
                 write_zeros(file.as_ref(), length).and_then(|()| file.sync(SyncKind::All)).and_then(
                     |()| path.parent().map_or(Ok(()), |parent| files.sync_directory(parent)),
                 )
-            } else {
+            } else if is_roomy(files, &path, length) {
                 // Blocks that are there cost a recorder a tenth less.
                 file.reserve(length)
+            } else {
+                file.set_length(length)
             };
             if let Err(error) = made {
                 files.remove(&path)?;

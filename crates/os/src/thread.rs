@@ -11,7 +11,7 @@ use runtime::invoker::Invoker;
 use runtime::network::Network;
 use runtime::{Agent, Halt, Nanos};
 
-use crate::clock;
+use crate::clock::{self, PassClock, now_mono};
 
 /// A thread that steps one agent until it halts or is asked to stop.
 ///
@@ -72,15 +72,20 @@ pub fn run(
 ) -> Halt {
     let mut invoker = Invoker::new(agent);
     let mut idle = Idle::new(strategy);
+    let mut clock = PassClock::default();
     // Acquire: pairs with the release in `AgentThread::stop` and in signal handlers.
     while !stop.load(Ordering::Acquire) {
-        let now = clock::now();
+        let now = clock.now();
         let work = invoker.step(now);
         if let Some(halt) = invoker.halted() {
             return halt.clone();
         }
         let until_deadline = (work.next_deadline - now.mono).max(Nanos(0));
-        perform(idle.after(work.done, until_deadline), network);
+        let action = match idle.after(work.done, until_deadline) {
+            IdleAction::Continue if idle.gives_way(|| now_mono() - now.mono) => IdleAction::Yield,
+            action => action,
+        };
+        perform(action, network);
     }
     invoker.close(clock::now());
     Halt::Terminated

@@ -256,9 +256,10 @@ impl ReceiveScratch {
         }
         if wanted == 1 {
             let message = &mut self.messages[0];
+            let (socket, header) = (socket.as_raw_fd(), &raw mut message.msg_hdr);
             // SAFETY: the message points to memory of this scratch, valid for writes of the lengths
-            // given; `self` is borrowed until the call ends.
-            let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message.msg_hdr, 0) };
+            // given; `self` is borrowed until the call ends. Bare: see `readiness::look`.
+            let length = unsafe { libc::syscall(libc::SYS_recvmsg, socket, header, 0) };
             let length = libc::c_uint::try_from(length).map_err(|_| io::Error::last_os_error())?;
             message.msg_len = length;
             return Ok(1);
@@ -460,8 +461,8 @@ impl SendScratch {
         }
         if let [run] = &*self.runs {
             let message = &raw const self.messages[0].msg_hdr;
-            // SAFETY: as below, of the one message.
-            let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), message, 0) };
+            // SAFETY: as below, of the one message. Bare: see `readiness::look`.
+            let sent = unsafe { libc::syscall(libc::SYS_sendmsg, socket.as_raw_fd(), message, 0) };
             return if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(run.count) };
         }
         let (messages, count) = (self.messages.as_mut_ptr(), self.runs.len() as libc::c_uint);

@@ -4,6 +4,9 @@ use wire::time::Nanos;
 
 use crate::config::Setting;
 
+/// A pass shorter than this did little: there is no batch to go on with.
+const SHORT_PASS: Nanos = Nanos::from_micros(10);
+
 /// How a thread idles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdleStrategy {
@@ -11,6 +14,9 @@ pub enum IdleStrategy {
     Spin,
     /// Give the core to others that are ready.
     Yield,
+    /// The same, and after a short pass that did something too: on few cores those for whom it was
+    /// done run at once, not after one more pass in vain. See [`IdleStrategy::giving_way`].
+    GiveWay,
     /// Spin, then yield, then park for ever longer spans.
     Backoff {
         /// Passes to spin.
@@ -42,6 +48,13 @@ impl IdleStrategy {
 
     /// For machines that are shared or run on batteries: near zero load at rest.
     pub const WAIT: Self = Self::Wait { yields: 50, span_max: Nanos::from_millis(1) };
+
+    /// For threads whose work is always for others, such as those of a driver: who yields gives
+    /// way. Not for a thread that has the next step of the same work in its next pass.
+    #[must_use]
+    pub fn giving_way(self) -> Self {
+        if self == Self::Yield { Self::GiveWay } else { self }
+    }
 
     /// Sleep for this span after each pass without work.
     #[must_use]
@@ -82,6 +95,9 @@ impl Setting for IdleStrategy {
     }
 
     fn show(&self) -> String {
+        if *self == Self::GiveWay {
+            return Self::Yield.show();
+        }
         let known = WORDS.iter().find(|(.., strategy)| strategy == self);
         let word = known.map_or_else(
             || if matches!(self, Self::Wait { .. }) { "wait" } else { "backoff" },
@@ -120,6 +136,11 @@ impl Idle {
         Self { strategy, idle_passes: 0 }
     }
 
+    /// Whether to yield after a pass that did something, as the time tells that it took.
+    pub fn gives_way(&self, took: impl FnOnce() -> Nanos) -> bool {
+        self.strategy == IdleStrategy::GiveWay && took() < SHORT_PASS
+    }
+
     /// Takes what the last pass did and how long until the next deadline; returns what to do.
     pub fn after(&mut self, done: usize, until_deadline: Nanos) -> IdleAction {
         if done > 0 {
@@ -130,7 +151,7 @@ impl Idle {
         self.idle_passes = passes.saturating_add(1);
         match self.strategy {
             IdleStrategy::Spin => IdleAction::Spin,
-            IdleStrategy::Yield => IdleAction::Yield,
+            IdleStrategy::Yield | IdleStrategy::GiveWay => IdleAction::Yield,
             IdleStrategy::Backoff { spins, yields, park_min, park_max } => {
                 let parks = passes.saturating_sub(spins.saturating_add(yields));
                 if passes < spins {
@@ -195,6 +216,18 @@ mod tests {
             (own.show(), IdleStrategy::sleep(Nanos(7)).show()),
             ("wait".into(), "backoff".into())
         );
+    }
+
+    #[test]
+    fn way_is_given_after_short_passes_only_and_by_those_who_yield() {
+        let is_given = |strategy: IdleStrategy, took| {
+            Idle::new(strategy.giving_way()).gives_way(|| Nanos::from_micros(took))
+        };
+        assert!(is_given(IdleStrategy::Yield, 9) && !is_given(IdleStrategy::Yield, 10));
+        assert!(!is_given(IdleStrategy::Spin, 0) && !is_given(IdleStrategy::WAIT, 0));
+        let mut idle = Idle::new(IdleStrategy::GiveWay);
+        assert_eq!(idle.after(0, Nanos::MAX), IdleAction::Yield);
+        assert_eq!(IdleStrategy::GiveWay.show(), "yield");
     }
 
     #[test]

@@ -14,12 +14,13 @@ pub(super) fn driver(options: &Options) -> Result<(), Failure> {
     serve(&[start_driver(options)?])
 }
 
-/// All of a driver on one thread that idles as asked for.
+/// All of a driver on one thread that idles as asked for, in the way of [`coracle::Driver`].
 pub(super) fn start_driver(options: &Options) -> Result<os::thread::AgentThread, Failure> {
     let ports = os::ports(None)?;
     let agents = media_driver::launch(options.driver_config()?, &ports, os::clock::now())?;
     let together = Box::new(agents.together());
-    Ok(os::thread::AgentThread::spawn(together, options.strategy()?, ports.network)?)
+    let strategy = options.strategy()?.giving_way();
+    Ok(os::thread::AgentThread::spawn(together, strategy, ports.network)?)
 }
 
 pub(super) fn publish(options: &Options) -> Result<(), Failure> {
