@@ -115,7 +115,8 @@ impl Options {
     fn driver_config(&self) -> Result<driver::Config, Failure> {
         let mut config = driver::Config::at(self.text("dir")?);
         for (name, value) in &self.0 {
-            let is_other = ["aeron.archive.", "aeron.cluster."].iter().any(|it| name.starts_with(it));
+            let is_other =
+                ["aeron.archive.", "aeron.cluster."].iter().any(|it| name.starts_with(it));
             if is_property(name) && !is_other {
                 config.set(name, value)?;
             }
