@@ -115,16 +115,18 @@ impl Options {
     fn driver_config(&self) -> Result<driver::Config, Failure> {
         let mut config = driver::Config::at(self.text("dir")?);
         for (name, value) in &self.0 {
-            if name.starts_with("aeron.") && !name.starts_with("aeron.archive.") {
+            let is_other =
+                ["aeron.archive.", "aeron.cluster."].iter().any(|it| name.starts_with(it));
+            if is_property(name) && !is_other {
                 config.set(name, value)?;
             }
         }
         Ok(config)
     }
 
-    /// The options that genuine Aeron has too.
+    /// The options of the parts of a node.
     fn properties(&self) -> impl Iterator<Item = (String, String)> {
-        let options = self.0.iter().filter(|(name, _)| name.starts_with("aeron."));
+        let options = self.0.iter().filter(|(name, _)| is_property(name));
         options.map(|(name, value)| (name.clone(), value.clone()))
     }
 
@@ -132,6 +134,11 @@ impl Options {
         let directory = PathBuf::from(self.text("dir")?);
         Ok(Client::connect(client::Config { directory, ..Default::default() })?)
     }
+}
+
+/// Whether an option is a property of a part of a node: genuine Aeron's, or ours alone.
+fn is_property(name: &str) -> bool {
+    name.starts_with("aeron.") || name.starts_with("coracle.")
 }
 
 /// What an application does when there is nothing to do.
@@ -218,8 +225,13 @@ mod tests {
     fn a_driver_gets_its_own_properties() {
         let texts = ["dir=/x", "aeron.mtu.length=8k", "aeron.archive.file.sync.level=0"];
         assert_eq!(options(&texts).unwrap().driver_config().unwrap().terms.mtu, 8192);
-        assert!(options(&["dir=/x", "aeron.unheard.of=1"]).unwrap().driver_config().is_err());
         assert!(options(&["no value"]).is_err());
+        assert!(options(&["dir=/x", "aeron.unheard.of=1"]).unwrap().driver_config().is_err());
+        assert!(options(&["dir=/x", "coracle.unheard.of=1"]).unwrap().driver_config().is_err());
+        let texts = ["dir=/x", "aeron.cluster.log.channel=aeron:ipc", "coracle.sender.batch=16"];
+        let options = options(&texts).unwrap();
+        assert!(options.driver_config().is_ok());
+        assert_eq!(options.properties().count(), 2);
     }
 
     #[test]
