@@ -59,7 +59,9 @@ impl Loss {
 /// The recording turns out to be damaged at `position`: nothing from there on is held any more.
 pub(crate) fn lose(election: Election, ctx: &mut Context, position: Position) -> Election {
     let is_known = ctx.loss.and_then(|loss| loss.cut).is_some_and(|cut| cut <= position);
-    if matches!(election, Election::Halted) || position >= ctx.log.recorded || is_known {
+    // While the log is being left more of it may be recorded than is known here.
+    let is_beyond = position >= ctx.log.recorded && !matches!(election, Election::Init);
+    if matches!(election, Election::Halted) || is_beyond || is_known {
         return election;
     }
     // The others alone must be able to elect a leader.

@@ -163,6 +163,21 @@ fn of_two_losses_that_of_the_newer_term_says_what_has_to_be_regained() {
 }
 
 #[test]
+fn h3_what_was_recorded_last_of_a_log_that_is_being_left_may_be_lost_too() {
+    let mut bench = Bench::of_three(&[(0, 0), (3, 64)], 160, 3);
+    bench.hears(says(&[(0, 0), (3, 64)], 3, 3));
+    bench.archive_says(ArchiveInput::Failed);
+    bench.peers();
+    bench.archive();
+    assert_eq!(bench.core.election_state(), ElectionState::Init);
+    bench.archive_says(ArchiveInput::Rotten { position: Position(192) });
+    let loss = Loss { cut: Some(Position(192)), term: term(3), acknowledged: Position(160) };
+    assert_eq!(bench.peers(), [PeerAction::Persist(Persist::Loss(loss))]);
+    bench.archive_says(ArchiveInput::LogLeft { recorded: Position(224) });
+    assert_eq!(bench.archive(), [ArchiveAction::Truncate { position: Position(192) }]);
+}
+
+#[test]
 fn h4_a_term_that_was_followed_binds_though_its_record_was_lost() {
     let mut bench = Bench::of_three(&[(0, 0), (3, 64)], 160, 3);
     let table = [(0, 0), (3, 64), (5, 160)];
