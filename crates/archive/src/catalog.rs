@@ -36,6 +36,7 @@ use crate::checksum::Checksum;
 use crate::frame::Place;
 use crate::segment::Layout;
 
+mod checked;
 mod retired;
 #[cfg(test)]
 mod tests;
@@ -592,8 +593,7 @@ impl Catalog {
     ) -> Result<(), CatalogError> {
         let distance = (frame_length - old_length) as u64;
         let capacity = self.capacity_for(self.end + distance)?;
-        let mut content = self.file.content()?;
-        content.truncate(self.end as usize);
+        let mut content = self.checked_content()?;
         let at = offset as usize;
         content.splice(at..at + old_length, self.frame(recording, frame_length)?);
         content.resize(capacity as usize, 0);

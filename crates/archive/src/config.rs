@@ -86,7 +86,7 @@ runtime::config! {
         /// Checksum verified for each replayed frame: CRC-32, CRC-32C or none.
         replay_checksum: Option<Checksum> = None, "aeron.archive.replay.checksum";
         /// Whether the catalog has a log beside it, by which what was torn or rotted is told and
-        /// restored.
+        /// restored; needs a sync level of the catalog.
         guards: bool = false, "coracle.archive.guards";
         /// Length in bytes of the error log in the mark file.
         error_buffer_length: i32 = 1 << 20, "aeron.archive.error.buffer.length";
@@ -193,6 +193,12 @@ pub enum ConfigError {
     /// The catalog would be less durable than what it describes.
     #[error("aeron.archive.catalog.file.sync.level is below aeron.archive.file.sync.level")]
     CatalogSyncLevel,
+    /// A guarded catalog is written when its log is durable: without syncs that is never.
+    #[error(
+        "coracle.archive.guards needs aeron.archive.catalog.file.sync.level of 1 or 2: without \
+         syncs nothing would reach the catalog before an orderly end"
+    )]
+    GuardsUnsynced,
     /// The error log is too short or too long.
     #[error("aeron.archive.error.buffer.length={0}: expected 1m to 64m")]
     ErrorBuffer(i32),
@@ -260,6 +266,9 @@ impl Config {
         if storage.catalog_file_sync_level < storage.file_sync_level {
             return Err(ConfigError::CatalogSyncLevel);
         }
+        if storage.guards && storage.catalog_file_sync_level == SyncLevel::None {
+            return Err(ConfigError::GuardsUnsynced);
+        }
         if !(1 << 20..=64 << 20).contains(&storage.error_buffer_length) {
             return Err(ConfigError::ErrorBuffer(storage.error_buffer_length));
         }
@@ -319,6 +328,11 @@ mod tests {
         let mut config = with_channel();
         config.storage.file_sync_level = SyncLevel::Data;
         assert_eq!(config.check(), Err(ConfigError::CatalogSyncLevel));
+        let mut config = with_channel();
+        config.set("coracle.archive.guards", "true").unwrap();
+        assert_eq!(config.check(), Err(ConfigError::GuardsUnsynced));
+        config.set("aeron.archive.catalog.file.sync.level", "1").unwrap();
+        assert_eq!(config.check(), Ok(()));
         let mut config = with_channel();
         config.storage.segment_file_length = 100_000;
         assert!(matches!(config.check(), Err(ConfigError::Length { value: 100_000, .. })));

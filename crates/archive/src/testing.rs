@@ -66,6 +66,11 @@ impl Disk {
         self.ports.background()
     }
 
+    /// Lets the next reads bring one bit flipped.
+    pub(crate) fn rot_reads(&self, count: u32) {
+        self.world.borrow().disk_faults(self.host).rot_reads(count);
+    }
+
     /// Lets the background finish.
     pub(crate) fn run(&self) {
         self.world.borrow_mut().run_for(Nanos::from_secs(10));

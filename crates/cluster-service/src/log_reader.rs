@@ -116,14 +116,8 @@ impl Joining {
         let Door::Open(subscription) = self.door else {
             unreachable!("an image was found in the open subscription");
         };
-        let reader = LogReader {
-            join: self.join,
-            subscription,
-            image,
-            assembler: ImageAssembler::new(),
-            taken_up: None,
-            seen: None,
-        };
+        let reader =
+            LogReader { join: self.join, subscription, image, parts: Parts::default(), seen: None };
         (None, Joined::Reading(Box::new(reader)))
     }
 
@@ -142,10 +136,40 @@ pub(crate) struct LogReader {
     pub(crate) join: Join,
     subscription: Subscription,
     image: CorrelationId,
+    parts: Parts,
+    seen: Option<Seen>,
+}
+
+/// Messages that come in parts: the last of a log may go on in the next one.
+#[derive(Default)]
+struct Parts {
     assembler: ImageAssembler,
     /// What was incomplete when this log was joined: it is so again if the next one begins there.
     taken_up: Option<ImageAssembler>,
-    seen: Option<Seen>,
+}
+
+impl Parts {
+    /// Of a log that was joined at a position.
+    fn taking_up(rest: Rest, joined: Position) -> Self {
+        if rest.position != joined {
+            return Self::default();
+        }
+        Self { assembler: rest.assembler.clone(), taken_up: Some(rest.assembler) }
+    }
+
+    /// The log that was joined there ended at `position`. What was taken of it beyond that comes
+    /// again, and must not be there twice: the message would be given up as one with a gap.
+    fn into_rest(self, joined: Position, seen: Option<Seen>, position: Position) -> Rest {
+        let is_all = seen.is_none_or(|seen| seen.position == position);
+        let assembler = if is_all {
+            self.assembler
+        } else if position == joined {
+            self.taken_up.unwrap_or_default()
+        } else {
+            ImageAssembler::new()
+        };
+        Rest { assembler, position }
+    }
 }
 
 /// Where a log stood last, padding included.
@@ -190,24 +214,12 @@ pub(crate) struct Progress {
 impl LogReader {
     /// Takes up what an earlier log left, if this one goes on there.
     pub(crate) fn take_up(&mut self, rest: Rest) {
-        if rest.position == self.join.position {
-            self.assembler = rest.assembler.clone();
-            self.taken_up = Some(rest.assembler);
-        }
+        self.parts = Parts::taking_up(rest, self.join.position);
     }
 
-    /// The log ended here. What was taken of it beyond that comes again, and must not be there
-    /// twice: the message would be given up as one with a gap.
+    /// The log ended here.
     pub(crate) fn into_rest(self, position: Position) -> Rest {
-        let is_all = self.seen.is_none_or(|seen| seen.position == position);
-        let assembler = if is_all {
-            self.assembler
-        } else if position == self.join.position {
-            self.taken_up.unwrap_or_default()
-        } else {
-            ImageAssembler::new()
-        };
-        Rest { assembler, position }
+        self.parts.into_rest(self.join.position, self.seen, position)
     }
 
     /// The log is done at this position: another one follows.
@@ -227,7 +239,7 @@ impl LogReader {
         let mut progress = Progress::default();
         let bound = limit.min(self.join.max_position);
         self.subscription.update();
-        let (id, assembler) = (self.image, &mut self.assembler);
+        let (id, assembler) = (self.image, &mut self.parts.assembler);
         let mut images = self.subscription.images_mut();
         let Some(image) = images.find(|image| image.correlation_id() == id) else {
             let own = host.event.position;
@@ -301,7 +313,61 @@ fn handle_event(
 
 #[cfg(test)]
 mod tests {
+    use client::{Fragment, Header};
+    use wire::position::TermId;
+
     use super::*;
+
+    fn fragment(payload: &[u8], flags: u8, end: i32) -> Fragment<'_> {
+        let frame_length = 32 + i32::try_from(payload.len()).unwrap();
+        let header = Header {
+            position: Position(i64::from(end)),
+            flags,
+            session_id: SessionId(1),
+            stream_id: StreamId(100),
+            term_id: TermId(0),
+            term_offset: end - (frame_length + 31) / 32 * 32,
+            frame_length,
+            reserved_value: 0,
+        };
+        Fragment::new(payload, header)
+    }
+
+    fn take(parts: &mut Parts, fragment: Fragment<'_>) -> Option<Vec<u8>> {
+        let mut whole = None;
+        parts.assembler.on_fragment(fragment, |message| whole = Some(message.payload().to_vec()));
+        whole
+    }
+
+    /// A log is left in the middle of a message that an earlier one began; the next begins there
+    /// again.
+    #[test]
+    fn the_middle_of_a_message_that_comes_again_is_not_taken_twice() {
+        let (begin, there) = (Position(0), Position(64));
+        let (first, middle) = (fragment(b"first ", 0x80, 64), fragment(b"middle ", 0, 128));
+        let mut parts = Parts::taking_up(Rest::default(), begin);
+        assert_eq!(take(&mut parts, first), None);
+        let seen = Seen { position: there, whole: begin };
+        let rest = parts.into_rest(begin, Some(seen), there);
+        let mut parts = Parts::taking_up(rest, there);
+        assert_eq!(take(&mut parts, middle), None);
+        let seen = Seen { position: Position(128), whole: there };
+        let rest = parts.into_rest(there, Some(seen), there);
+        let mut parts = Parts::taking_up(rest, there);
+        assert_eq!(take(&mut parts, middle), None);
+        let whole = take(&mut parts, fragment(b"last", 0x40, 192));
+        assert_eq!(whole.as_deref(), Some(&b"first middle last"[..]));
+    }
+
+    #[test]
+    fn a_message_does_not_go_on_in_a_log_that_begins_elsewhere() {
+        let mut parts = Parts::default();
+        take(&mut parts, fragment(b"first ", 0x80, 64));
+        let seen = Seen { position: Position(64), whole: Position(0) };
+        let rest = parts.into_rest(Position(0), Some(seen), Position(64));
+        let mut parts = Parts::taking_up(rest, Position(32));
+        assert_eq!(take(&mut parts, fragment(b"last", 0x40, 128)), None);
+    }
 
     #[test]
     fn a_message_that_came_in_part_is_read_again_unless_the_log_ends_in_it() {

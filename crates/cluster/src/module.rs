@@ -361,6 +361,7 @@ impl Module {
                 Outcome::Done
             }
         });
+        state.findings.extend(persister.take_finding());
         failure.map_or(Ok(done), Err)
     }
 

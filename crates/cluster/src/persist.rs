@@ -11,7 +11,7 @@ use runtime::{Now, Ports};
 
 use crate::loss::LossFile;
 use crate::node_state::NodeState;
-use crate::recording_log::RecordingLog;
+use crate::recording_log::{FILE_NAME, RecordingLog};
 
 /// Owns the files that a vote or a term must stand in before it is spoken of.
 pub struct Persister {
@@ -23,6 +23,8 @@ pub struct Persister {
     state: State,
     /// The directory is synced with the first record, since the file may be new.
     is_directory_synced: bool,
+    /// What is to be told of the records.
+    finding: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +68,22 @@ impl Persister {
         let (background, state) = (ports.background(), State::Idle);
         let is_directory_synced = !recording_log.is_new();
         let loss = LossFile::new(&ports.files, &directory);
-        Self { recording_log, node_state, loss, background, directory, state, is_directory_synced }
+        let finding = None;
+        Self {
+            recording_log,
+            node_state,
+            loss,
+            background,
+            directory,
+            state,
+            is_directory_synced,
+            finding,
+        }
+    }
+
+    /// What went wrong with a record without ending anything, once.
+    pub fn take_finding(&mut self) -> Option<String> {
+        self.finding.take()
     }
 
     /// What stands in `recording.log`.
@@ -227,7 +244,14 @@ impl Persister {
                 self.node_state.store(term, log_position, now.epoch_millis())?;
             }
             Persist::Term { term, base, gap_from } => {
-                log.append_term(recording_id, term, base, gap_from, timestamp)?;
+                let left_out = log.append_term(recording_id, term, base, gap_from, timestamp)?;
+                if left_out > 0 {
+                    let (from, to) = (gap_from.0, term.0);
+                    self.finding = Some(format!(
+                        "{FILE_NAME}: the term leapt from below {from} to {to}: {left_out} of the \
+                         terms between get no entry"
+                    ));
+                }
             }
             Persist::DropTerms { from } => log.drop_terms(from)?,
             Persist::EndTerm { term, end } => log.end_term(term, end)?,

@@ -13,6 +13,7 @@
 //!
 //! With a guard (see [`runtime::guarded`]) each record is there as a whole or not at all.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +27,10 @@ use wire::cluster::recording_log::{
     LOG_POSITION_OFFSET, RECORDING_ID_OFFSET,
 };
 use wire::position::Position;
+
+/// Terms of one gap that get an entry each, at most: 256 KiB. Ballots fail one after the other for
+/// hours before there are more, but a term that is corrupted, or made up, leaps by millions.
+const GAP_MAX: i64 = 4_096;
 
 /// Name of the file in the cluster directory.
 pub const FILE_NAME: &str = "recording.log";
@@ -221,6 +226,11 @@ impl RecordingLog {
     /// Writes the entry of `term` at `base`, then those of the gap before it, from `gap_from` on,
     /// and closes what stood before them. Rule P2. Durable only after a sync.
     ///
+    /// Of a gap of more than [`GAP_MAX`] terms only the first ones get an entry; returns how many
+    /// were left out. They are empty as all of them are, so that the table is the same without:
+    /// their base is that of the next entry, here and for who asks a leader. Genuine Aeron writes
+    /// them all, however many, and reads a file that lacks some.
+    ///
     /// # Errors
     /// The host refuses: nothing may be built upon the term.
     pub fn append_term(
@@ -230,12 +240,13 @@ impl RecordingLog {
         base: Position,
         gap_from: LeadershipTermId,
         timestamp: i64,
-    ) -> io::Result<()> {
+    ) -> io::Result<u64> {
         let is_there = self.terms.iter().any(|known| known.record.term == term);
         if !is_there {
             self.append_one(recording_id, term, base, Position(-1), timestamp)?;
         }
-        for gap in gap_from.0..term.0 {
+        let gap_end = term.0.min(gap_from.0.saturating_add(GAP_MAX));
+        for gap in gap_from.0..gap_end {
             self.append_one(recording_id, LeadershipTermId(gap), base, base, timestamp)?;
         }
         let before = self.terms.iter().filter(|known| known.record.term < gap_from.min(term));
@@ -243,7 +254,7 @@ impl RecordingLog {
             let offset = last.offset;
             self.store_end(offset, base)?;
         }
-        Ok(())
+        Ok(u64::try_from(term.0.saturating_sub(gap_end)).unwrap_or(0))
     }
 
     /// Removes the entries of `from` and of all later terms, and opens the last that stays.
@@ -403,13 +414,13 @@ impl RecordingLog {
 
     fn check(&self) -> Result<(), RecordingLogError> {
         let bound = self.recording_id().unwrap_or(UNBOUND);
-        for (index, term) in self.terms.iter().enumerate() {
+        let mut known = BTreeSet::new();
+        for term in &self.terms {
             if term.recording_id != bound && term.recording_id != UNBOUND {
                 let (one, other) = (bound.0, term.recording_id.0);
                 return Err(RecordingLogError::TwoRecordings(one, other));
             }
-            let is_double = |other: &Term| other.record.term == term.record.term;
-            if self.terms[..index].iter().any(is_double) {
+            if !known.insert(term.record.term) {
                 return Err(RecordingLogError::TwoTerms(term.record.term.0));
             }
         }

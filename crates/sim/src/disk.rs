@@ -187,6 +187,17 @@ impl Store {
         found.iter().find_map(|(path, inode)| Some(((*path).clone(), inode.rot(rng)?)))
     }
 
+    /// The longest file, once one was refused that grew beyond all sense.
+    pub(crate) fn overgrown(&self) -> Option<(PathBuf, u64)> {
+        let refused = Some(self.faults.overgrown()).filter(|&length| length > 0)?;
+        let names = lock(&self.names);
+        let files = names.iter().filter_map(|(path, node)| match node {
+            Node::File(inode) => Some((inode.length(), path)),
+            Node::Directory => None,
+        });
+        Some((files.max()?.1.clone(), refused))
+    }
+
     fn sync_directory(&self, directory: &Path) {
         let names = lock(&self.names);
         let mut durable = lock(&self.durable);

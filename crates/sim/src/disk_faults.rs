@@ -25,6 +25,8 @@ pub struct DiskFaults {
     failed: AtomicU64,
     synced: AtomicU64,
     struck: AtomicU64,
+    /// The length beyond all sense that a file was to get.
+    overgrown: AtomicU64,
     /// The time by which files are marked when they are written.
     time: AtomicI64,
 }
@@ -48,6 +50,7 @@ impl Default for DiskFaults {
             failed: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             struck: AtomicU64::new(0),
+            overgrown: AtomicU64::new(0),
             time: AtomicI64::new(0),
         }
     }
@@ -55,6 +58,9 @@ impl Default for DiskFaults {
 
 /// Where a misdirected write lands instead.
 const MISDIRECTION: u64 = 4_096;
+/// How long a file gets that was not made so long at once: all bytes are in memory, and who writes
+/// so much has gone astray.
+pub(crate) const LENGTH_MAX: u64 = 256 << 20;
 
 impl DiskFaults {
     /// Sets how many bytes the disk holds in all. What is there beyond it stays.
@@ -180,6 +186,22 @@ impl DiskFaults {
 
     pub(crate) fn give_back(&self, length: u64) {
         self.used.fetch_sub(length, Ordering::Relaxed);
+    }
+
+    /// The length that a file was to grow to when it was refused for being beyond all sense; 0 if
+    /// none was. Whoever runs a seed must see that it fails.
+    #[must_use]
+    pub fn overgrown(&self) -> u64 {
+        self.overgrown.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn expect_sane(&self, length: u64) -> io::Result<()> {
+        if length > LENGTH_MAX {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            self.overgrown.fetch_max(length, Ordering::Relaxed);
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(())
     }
 
     pub(crate) fn usable(&self) -> u64 {

@@ -63,6 +63,13 @@ impl World {
         self.hosts[host.0].store.faults()
     }
 
+    /// The file of a host that grew beyond all sense, and the length that it was refused: the
+    /// longest that is there.
+    #[must_use]
+    pub fn overgrown(&self, host: HostId) -> Option<(PathBuf, u64)> {
+        self.hosts[host.0].store.overgrown()
+    }
+
     /// Lets each operation of the disk of a host take that long, in the background and on agents,
     /// which wait for it.
     pub fn slow_disk(&mut self, host: HostId, span: Nanos) {

@@ -368,6 +368,7 @@ impl State {
             self.content = Content::Plain(Arc::new(bytes));
         }
         if length > old {
+            faults.expect_sane(length)?;
             faults.take(length - old)?;
         } else {
             faults.give_back(old - length);

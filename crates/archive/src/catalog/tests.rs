@@ -102,6 +102,55 @@ fn an_entry_that_outgrows_its_place_moves_those_behind_it() {
     assert_eq!(catalog.iter_from(0).count(), 3);
 }
 
+/// An entry that outgrows its place has all of the file written anew: bits that the disk brings and
+/// that nobody wrote must not become the catalog's.
+#[test]
+fn what_the_disk_brings_otherwise_than_it_was_written_is_not_written_anew() {
+    let long = format!("aeron:ipc?alias={}", "x".repeat(500));
+    let filled = |disk: &Disk| {
+        let mut catalog = open(disk).unwrap();
+        (0..3).for_each(|id| assert_eq!(catalog.add(recording()).unwrap(), id));
+        catalog
+    };
+    let written = {
+        let disk = Disk::new();
+        filled(&disk).update(1, |it| it.original_channel = long.clone()).unwrap();
+        disk.read(FILE_NAME)
+    };
+    // Bits of the file, for ever: header, a state, a position, a channel of the entries around.
+    let second = HEADER_LENGTH + 256;
+    for at in
+        [NEXT_RECORDING_ID_OFFSET, HEADER_LENGTH + STATE_OFFSET, 0x58, 0xb0, second + 256 + 90]
+    {
+        let disk = Disk::new();
+        let mut catalog = filled(&disk);
+        let before = disk.read(FILE_NAME);
+        disk.write(FILE_NAME, at as u64, &[before[at] ^ 2]);
+        let refused = catalog.update(1, |it| it.original_channel = long.clone());
+        assert!(
+            matches!(refused, Err(CatalogError::Entry { .. } | CatalogError::Header(_))),
+            "{at}"
+        );
+        disk.write(FILE_NAME, at as u64, &[before[at]]);
+        assert_eq!(disk.read(FILE_NAME), before, "{at}: nothing was written");
+        catalog.update(1, |it| it.original_channel = long.clone()).unwrap();
+        assert_eq!(disk.read(FILE_NAME), written);
+    }
+    // Of one read, wherever.
+    for place in 0..16 {
+        let disk = Disk::new();
+        let mut catalog = filled(&disk);
+        // The place goes by how many were struck before.
+        disk.rot_reads(place);
+        (0..place).for_each(|_| drop(disk.read(FILE_NAME)));
+        disk.rot_reads(1);
+        let refused = catalog.update(1, |it| it.original_channel = long.clone());
+        assert!(matches!(refused, Err(CatalogError::Entry { .. })), "{place}: {refused:?}");
+        catalog.update(1, |it| it.original_channel = long.clone()).unwrap();
+        assert_eq!(disk.read(FILE_NAME), written, "{place}");
+    }
+}
+
 #[test]
 fn a_full_catalog_grows_by_half_until_the_entry_fits() {
     let disk = Disk::new();

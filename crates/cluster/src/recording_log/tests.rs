@@ -74,6 +74,44 @@ fn a_term_stands_in_the_file_before_the_gap_that_it_leaves() {
     assert_eq!(ends(&log), [(0, 640), (1, 640), (2, 640), (3, 640), (4, -1)]);
 }
 
+/// A term that was made up, or corrupted on its way, leaps by as much as it likes.
+#[test]
+fn a_leap_of_terms_fills_no_disk_and_the_table_is_the_same() {
+    let (files, path) = directory();
+    let mut log = open(&files, &path).unwrap();
+    assert_eq!(log.append_term(LOG, term(0), Position(0), term(0), 1).unwrap(), 0);
+    let leap = 1 + (1 << 40);
+    let left_out = log.append_term(LOG, term(leap), Position(640), term(1), 2).unwrap();
+    assert_eq!(left_out, (1 << 40) - GAP_MAX.cast_unsigned());
+    let next = log.append_term(LOG, term(leap + 2), Position(960), term(leap + 1), 3);
+    assert_eq!(next.unwrap(), 0);
+    let length = log.file().length().unwrap();
+    assert_eq!(length, 64 * (4 + GAP_MAX.cast_unsigned()));
+    let log = open(&files, &path).unwrap();
+    assert_eq!(ends(&log)[0], (0, 640));
+    assert_eq!(ends(&log).last(), Some(&(leap + 2, -1)));
+    let (table, _) = consensus::TermTable::load(&log.terms(), Position(960), true).unwrap();
+    let base = |id| table.base_of(term(id)).map(|base| base.0);
+    let first_left_out = 1 + GAP_MAX;
+    for gap in [1, GAP_MAX, first_left_out, leap / 2, leap - 1, leap] {
+        assert_eq!(base(gap), Some(640), "{gap}");
+    }
+    assert_eq!((base(0), base(leap + 1), base(leap + 3)), (Some(0), Some(960), None));
+}
+
+/// Hours of ballots that failed: each of their terms has its entry, as genuine Aeron writes it.
+#[test]
+fn a_gap_that_ballots_leave_is_filled_entirely() {
+    let (files, path) = directory();
+    let mut log = open(&files, &path).unwrap();
+    log.append_term(LOG, term(0), Position(0), term(0), 1).unwrap();
+    let next = term(1 + GAP_MAX);
+    assert_eq!(log.append_term(LOG, next, Position(640), term(1), 2).unwrap(), 0);
+    let log = open(&files, &path).unwrap();
+    let wanted: Vec<_> = (1..=next.0).map(|id| record(id, 640)).collect();
+    assert_eq!(sorted(&log)[1..], wanted);
+}
+
 #[test]
 fn dropped_terms_are_gone_and_the_last_that_stays_is_open() {
     let (files, path) = directory();

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // A program for a terminal.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -256,9 +257,11 @@ fn work(sweep: &Sweep, name: &str, found: &Mutex<Found>, trial: &impl Fn(u64) ->
             return;
         }
         let seed = sweep.first.saturating_add(index);
-        let outcome = catch_unwind(AssertUnwindSafe(|| trial(seed))).unwrap_or_else(|_| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| trial(seed))).unwrap_or_else(|panic| {
             Err(format!(
-                "seed {seed}: panicked\n  replay: cargo xtask seeds {name} --first {seed} --count 1"
+                "seed {seed}: panicked: {}\n  replay: cargo xtask seeds {name} --first {seed} \
+                 --count 1",
+                said(&*panic)
             ))
         });
         let mut found = found();
@@ -281,6 +284,12 @@ fn work(sweep: &Sweep, name: &str, found: &Mutex<Found>, trial: &impl Fn(u64) ->
             }
         }
     }
+}
+
+/// What a panic had to say.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word")
 }
 
 /// Whether everything happened at all, and often enough; prints what did not.

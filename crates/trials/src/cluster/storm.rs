@@ -342,6 +342,16 @@ impl Storm {
     }
 
     fn check(&self) -> Result<(), Failure> {
+        // Whatever members are told, they do not fill the disk with it.
+        for (index, member) in self.members.iter().enumerate() {
+            if let Some((path, length)) = self.world.overgrown(member.host) {
+                let what = format!(
+                    "I-27: member {index}: {} was to become {length} bytes long",
+                    path.display()
+                );
+                return Err(self.failure(what));
+            }
+        }
         if self.plan.is_hostile {
             return Ok(());
         }
