@@ -348,6 +348,23 @@ mod tests {
     }
 
     #[test]
+    fn a_term_that_leaps_is_told_once() {
+        let (mut world, process) = world();
+        let mut persister = persister(&world, process);
+        let (term, gap_from) = (LeadershipTermId(1 << 40), LeadershipTermId(0));
+        let record = Persist::Term { term, base: Position(0), gap_from };
+        let recording_id = RecordingId(0);
+        while persister.perform(Now::default(), &record, recording_id, 0).unwrap() != Outcome::Done
+        {
+            world.run_for(Nanos::from_millis(1));
+        }
+        let left_out = (1_u64 << 40) - 4_096;
+        let finding = persister.take_finding().unwrap();
+        assert!(finding.contains(&format!("{left_out} of the terms")), "{finding}");
+        assert_eq!(persister.take_finding(), None);
+    }
+
+    #[test]
     fn a_whole_snapshot_is_written_with_the_module_last() {
         let (mut world, process) = world();
         let mut persister = persister(&world, process);

@@ -425,6 +425,20 @@ fn a_disk_that_is_full_or_fails_says_so_and_counts() {
 }
 
 #[test]
+fn a_file_that_grows_beyond_all_sense_is_refused_and_named() {
+    let (mut world, one, _) = two_hosts(1);
+    let process = world.spawn(one, |_| Vec::new());
+    let files = world.ports(process).files;
+    files.create(Path::new("/short")).unwrap();
+    let file = files.create(Path::new("/endless")).unwrap();
+    file.set_length(256 << 20).unwrap();
+    assert_eq!(world.overgrown(one), None);
+    let refused = file.write_at(&[1], 256 << 20).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::FileTooLarge);
+    assert_eq!(world.overgrown(one), Some(("/endless".into(), (256 << 20) + 1)));
+}
+
+#[test]
 fn a_mapped_file_changes_its_length_only_when_nobody_has_it_mapped() {
     let (mut world, one, _) = two_hosts(1);
     let process = world.spawn(one, |_| Vec::new());
