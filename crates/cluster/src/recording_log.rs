@@ -226,7 +226,7 @@ impl RecordingLog {
     /// Writes the entry of `term` at `base`, then those of the gap before it, from `gap_from` on,
     /// and closes what stood before them. Rule P2. Durable only after a sync.
     ///
-    /// Of a gap of more than [`GAP_MAX`] terms only the first ones get an entry; returns how many
+    /// Of a gap of more than 4096 terms only the first ones get an entry; returns how many
     /// were left out. They are empty as all of them are, so that the table is the same without:
     /// their base is that of the next entry, here and for who asks a leader. Genuine Aeron writes
     /// them all, however many, and reads a file that lacks some.
