@@ -102,7 +102,7 @@ impl Timeouts {
         Self {
             leader_heartbeat_timeout: Nanos::from_millis(400),
             leader_heartbeat_interval: Nanos::from_millis(50),
-            startup_canvass_timeout: Nanos::from_millis(1_000),
+            startup_canvass_timeout: Nanos::from_millis(800),
             election_timeout: Nanos::from_millis(150),
             election_status_interval: Nanos::from_millis(20),
             session_timeout: Nanos::from_secs(10),

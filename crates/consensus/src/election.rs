@@ -105,7 +105,10 @@ impl Election {
             Self::Truncation(phase) => phase.fingerprint(print),
             Self::Nominate(_) => print.word(4),
             // Their deadlines are ahead, or they would be over.
-            Self::CandidateBallot(_) => print.word(5),
+            Self::CandidateBallot(phase) => {
+                print.word(5);
+                phase.fingerprint(print);
+            }
             Self::FollowerBallot(_) => print.word(6),
             Self::Leader(phase) => phase.fingerprint(ctx, print),
             Self::Follower(phase) => phase.fingerprint(print),

@@ -192,6 +192,13 @@ impl Members {
         count(false) == 0 && count(true) >= quorum
     }
 
+    /// Somebody voted against this one in `term`, or it has heard of that term from another.
+    pub(crate) fn is_lost(&self, term: LeadershipTermId) -> bool {
+        let stands = |member: &Member| member.id == self.own && member.vote == Some((term, true));
+        !self.members.iter().any(stands)
+            || self.members.iter().any(|member| member.vote == Some((term, false)))
+    }
+
     fn all_but(
         &self,
         except: Option<MemberId>,
@@ -272,7 +279,8 @@ mod tests {
         members.get_mut(MemberId(0)).unwrap().vote = Some((term, true));
         members.get_mut(MemberId(1)).unwrap().vote = Some((term, true));
         assert!(members.is_quorum_leader(term, 2) && !members.is_unanimous_leader(term, None, 2));
+        assert!(!members.is_lost(term) && members.is_lost(LeadershipTermId(term.0 + 1)));
         members.get_mut(MemberId(2)).unwrap().vote = Some((term, false));
-        assert!(!members.is_quorum_leader(term, 2));
+        assert!(!members.is_quorum_leader(term, 2) && members.is_lost(term));
     }
 }

@@ -33,12 +33,19 @@ impl Timers {
     }
 
     pub(crate) fn insert(&mut self, id: CorrelationId, deadline: i64) {
-        self.cancel(id);
+        self.remove(id);
         self.deadlines.insert(id, deadline);
         self.order.insert((deadline, id));
     }
 
+    /// A service cancels a timer. One whose event this leader has appended must not come back if
+    /// that event is rolled back: the others have cancelled it as well.
     pub(crate) fn cancel(&mut self, id: CorrelationId) {
+        self.uncommitted.retain(|&(_, appended, _)| appended != id);
+        self.remove(id);
+    }
+
+    fn remove(&mut self, id: CorrelationId) {
         if let Some(deadline) = self.deadlines.remove(&id) {
             self.order.remove(&(deadline, id));
         }
@@ -57,14 +64,14 @@ impl Timers {
     /// The leader appended the event of `id`.
     pub(crate) fn appended(&mut self, id: CorrelationId, position: Position) {
         let deadline = self.deadlines.get(&id).copied().unwrap_or_default();
-        self.cancel(id);
+        self.remove(id);
         self.uncommitted.push_back((position, id, deadline));
     }
 
     /// A follower read the event of `id` in the log.
     pub(crate) fn on_event(&mut self, id: CorrelationId) {
         if self.deadlines.contains_key(&id) {
-            self.cancel(id);
+            self.remove(id);
         } else {
             *self.fired_early.entry(id).or_insert(0) += 1;
         }
@@ -136,6 +143,18 @@ mod tests {
         timers.committed(Position(64));
         timers.roll_back(Position(64));
         assert_eq!(timers.due(10), Some(B));
+        assert_eq!(timers.iter().collect::<Vec<_>>(), [(B, 10)], "as all others have it");
+    }
+
+    #[test]
+    fn a_timer_cancelled_while_its_event_was_uncommitted_does_not_come_back() {
+        let mut timers = Timers::default();
+        timers.schedule(A, 10);
+        timers.schedule(B, 10);
+        timers.appended(A, Position(64));
+        timers.appended(B, Position(96));
+        timers.cancel(A);
+        timers.roll_back(Position(0));
         assert_eq!(timers.iter().collect::<Vec<_>>(), [(B, 10)], "as all others have it");
     }
 }

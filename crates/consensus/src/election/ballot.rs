@@ -5,6 +5,7 @@ use wire::time::Nanos;
 
 use super::{Election, canvass, leader};
 use crate::context::{Context, Role};
+use crate::fingerprint::Print;
 use crate::id::LeadershipTermId;
 use crate::input::Input;
 use crate::message::{PeerMessage, RequestVote, Vote};
@@ -13,6 +14,8 @@ use crate::message::{PeerMessage, RequestVote, Vote};
 #[derive(Clone, Debug)]
 pub(crate) struct CandidateBallot {
     clock: Clock,
+    /// Another stands for a term that is over for us: what we asked has not come to it.
+    is_unheard: bool,
 }
 
 /// This member voted for another and waits for it to lead.
@@ -60,7 +63,7 @@ pub(crate) fn stand(ctx: &mut Context) -> Election {
         candidate_term_id: term,
         candidate_member_id: own,
     }));
-    Election::CandidateBallot(CandidateBallot { clock: Clock::new(ctx) })
+    Election::CandidateBallot(CandidateBallot { clock: Clock::new(ctx), is_unheard: false })
 }
 
 /// V2 of a member that must not stand (H1): others are asked for a ballot that it cannot win, with
@@ -129,7 +132,11 @@ fn is_of_term(input: &Input<'_>, term: LeadershipTermId) -> bool {
 }
 
 impl CandidateBallot {
-    pub(crate) fn handle(self, ctx: &mut Context, input: &Input<'_>) -> Election {
+    pub(crate) fn fingerprint(&self, print: &mut Print<'_>) {
+        print.flag(self.is_unheard);
+    }
+
+    pub(crate) fn handle(mut self, ctx: &mut Context, input: &Input<'_>) -> Election {
         match input {
             Input::Peer(PeerMessage::Vote(m)) => {
                 let is_mine = m.candidate_member_id == ctx.id();
@@ -143,6 +150,7 @@ impl CandidateBallot {
                 Election::CandidateBallot(self)
             }
             Input::Peer(PeerMessage::RequestVote(m)) => {
+                self.is_unheard |= m.candidate_term_id < ctx.candidate;
                 on_request(ctx, m).unwrap_or(Election::CandidateBallot(self))
             }
             _ if is_of_term(input, ctx.candidate) => canvass::resume(ctx, input),
@@ -165,7 +173,9 @@ impl CandidateBallot {
         if is_due && ctx.members.is_quorum_leader(term, quorum) {
             return leader::win(ctx);
         }
-        if !self.clock.has_run(ctx, longest) {
+        // A ballot that is lost is over: only another one can elect.
+        let is_lost = is_due && (self.is_unheard || ctx.members.is_lost(term));
+        if !is_lost && !self.clock.has_run(ctx, longest) {
             return Election::CandidateBallot(self);
         }
         canvass::enter(ctx)

@@ -31,6 +31,15 @@ struct Seen {
     is_known: bool,
     /// Its disk may hold something else than what was written to it, since then.
     rotten_since: Option<Nanos>,
+    /// Up to where it had a log when its last life ended: its leader may count on it still.
+    left_at: i64,
+}
+
+impl Seen {
+    /// What it may have told a leader that it has.
+    fn acknowledged(&self) -> i64 {
+        lock(&self.view).append.max(self.left_at)
+    }
 }
 
 /// What is known of all members, over all their lives.
@@ -63,7 +72,7 @@ impl Watch {
         let seen = |ports| {
             let (view, last) = (Arc::default(), View::default());
             let (disk, rotten_since) = (Disk::new(ports), None);
-            Seen { view, last, disk, held: 0, is_known: false, rotten_since }
+            Seen { view, last, disk, held: 0, is_known: false, rotten_since, left_at: 0 }
         };
         let members = disks.into_iter().map(seen).collect();
         Self {
@@ -115,6 +124,7 @@ impl Watch {
         oracle.reset(member);
         drop(oracle);
         let seen = &mut self.members[member];
+        seen.left_at = lock(&seen.view).append.max(seen.last.append);
         (seen.view, seen.last) = (Arc::default(), View::default());
     }
 
@@ -328,17 +338,22 @@ impl Watch {
         if to <= known {
             return;
         }
-        let rotten = |seen: &&Seen| seen.rotten_since.is_some() && lock(&seen.view).append >= to;
+        let rotten = |seen: &&Seen| seen.rotten_since.is_some() && seen.acknowledged() >= to;
         let excused = self.members.iter().filter(rotten).count();
-        let sound = self.members.iter_mut().filter(|seen| seen.rotten_since.is_none());
-        let copies: Vec<_> = sound.filter_map(|seen| seen.disk.log(known, to)).collect();
-        let count = |copy: &&Vec<u8>| copies.iter().filter(|it| it == copy).count();
-        let own = match self.is_rotten(member) {
-            true => copies.iter().max_by_key(count).cloned(),
-            false => self.members[member].disk.log(known, to),
-        };
+        let is_rotten = self.is_rotten(member);
+        let (mut copies, mut of_term) = (Vec::new(), None);
+        for seen in self.members.iter_mut().filter(|seen| seen.rotten_since.is_none()) {
+            let copy = seen.disk.log(known, to);
+            // Who has just started, or follows another, may rightly have something else there.
+            if lock(&seen.view).term == term {
+                of_term = of_term.or_else(|| copy.clone());
+            }
+            copies.extend(copy);
+        }
+        let own =
+            of_term.filter(|_| is_rotten).or_else(|| self.members[member].disk.log(known, to));
         let own = own.unwrap_or_default();
-        let copies = count(&&own) + excused;
+        let copies = copies.iter().filter(|it| **it == own).count() + excused;
         let mut oracle = lock(&self.oracle);
         if copies < self.quorum {
             oracle.fail(format!(
