@@ -79,6 +79,9 @@ runtime::config! {
             "aeron.archive.catalog.file.sync.level";
         /// Length in bytes to which the catalog file is made; it grows as needed.
         catalog_capacity: i64 = 1 << 20, "aeron.archive.catalog.capacity";
+        /// Bytes of each recording, counted back from its end, that stay in the page cache: what is
+        /// older is written out and its pages are given back. 0 leaves all that to the host.
+        cached_length: i64 = 256 << 20, "coracle.archive.cached.length";
         /// With this many bytes of space or fewer no recording is started.
         low_storage_space_threshold: i64 = 128 << 20, "aeron.archive.low.storage.space.threshold";
         /// Checksum written into each recorded frame: CRC-32, CRC-32C or none.

@@ -33,6 +33,7 @@ pub mod segment;
 mod sums;
 #[cfg(test)]
 mod testing;
+mod trail;
 pub mod writer;
 
 pub use authentication::{AllowAll, Authenticator, Verdict};

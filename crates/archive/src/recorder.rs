@@ -23,6 +23,7 @@ use crate::catalog::Recording;
 use crate::config::StorageConfig;
 use crate::control::refusal::Refusal;
 use crate::counters::IoTotals;
+use crate::trail::Advice;
 use crate::writer::{Store, Writer};
 
 /// What the conductor has to know of.
@@ -62,6 +63,11 @@ pub(crate) struct Recorder {
     /// Syncs have a window of their own: they are not to wait for segments being filled.
     syncs: Box<dyn Background>,
     segments: Box<dyn Background>,
+    /// How much of a recording stays in the page cache; none is given back if that is 0.
+    cached_length: i64,
+    /// Pages are given back in a window of its own: the host may take its time for that.
+    cache: Box<dyn Background>,
+    uncaching: Option<Ticket>,
     sessions: Vec<Session>,
     in_flight: Option<Flight>,
     events: Vec<RecorderEvent>,
@@ -76,6 +82,9 @@ impl Recorder {
             block_length_max: usize::try_from(config.file_io_max_length).unwrap_or(0),
             syncs: ports.background(),
             segments: ports.background(),
+            cached_length: config.cached_length,
+            cache: ports.background(),
+            uncaching: None,
             sessions: Vec::new(),
             in_flight: None,
             events: Vec::new(),
@@ -134,6 +143,7 @@ impl Recorder {
             None => self.publish_written(),
             Some(_) => self.submit_sync(),
         };
+        self.uncache();
         done += self.end();
         Work::done(done)
     }
@@ -175,6 +185,29 @@ impl Recorder {
             }
         }
         done
+    }
+
+    /// Has pages given back, if the host is done with those of the last time.
+    fn uncache(&mut self) {
+        if self.cached_length <= 0 {
+            return;
+        }
+        if let Some(ticket) = self.uncaching {
+            let mut is_done = false;
+            self.cache.poll(&mut |of, _| is_done |= of == ticket);
+            if !is_done {
+                return;
+            }
+            self.uncaching = None;
+        }
+        let mut advice = Advice::default();
+        for session in &mut self.sessions {
+            session.writer.uncache(self.cached_length, &mut advice);
+        }
+        let Advice { begin, give_back } = advice;
+        if !begin.is_empty() {
+            self.uncaching = Some(self.cache.submit(Job::Uncache { begin, give_back }));
+        }
     }
 
     fn publish_written(&mut self) -> usize {

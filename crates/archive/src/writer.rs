@@ -26,6 +26,7 @@ use crate::frame::{HEADER_LENGTH, Header, seal};
 use crate::recovery::zero_tail;
 use crate::segment::{self, Layout};
 use crate::sums::SumWriter;
+use crate::trail::{Advice, Trail};
 
 /// The part of a segment after which the next one is prepared.
 const PREPARE_AFTER: i64 = 8;
@@ -69,6 +70,7 @@ pub struct Writer {
     is_directory_unsynced: bool,
     scratch: Vec<u8>,
     sums: Option<SumWriter>,
+    trail: Trail,
 }
 
 impl Writer {
@@ -113,6 +115,8 @@ impl Writer {
                 file
             }
         };
+        let mut trail = Trail::new(position, layout.segment_length);
+        trail.push(base, Arc::clone(&file));
         Ok(Self {
             store: store.clone(),
             recording_id: recording.id,
@@ -126,6 +130,7 @@ impl Writer {
             is_directory_unsynced: true,
             scratch: Vec::new(),
             sums,
+            trail,
         })
     }
 
@@ -225,6 +230,7 @@ impl Writer {
         self.unsynced.push(self.file.clone());
         self.is_directory_unsynced = true;
         self.base = base;
+        self.trail.push(base, Arc::clone(&self.file));
         self.next = Next::Unasked;
         Ok(())
     }
@@ -245,6 +251,11 @@ impl Writer {
             Some(sums) if position > self.base => sums.on_synced(position),
             _ => Ok(()),
         }
+    }
+
+    /// Adds what to tell the host of pages that hold what was written; `kept` bytes are to stay.
+    pub(crate) fn uncache(&mut self, kept: i64, advice: &mut Advice) {
+        self.trail.advise(self.position, kept, advice);
     }
 
     fn spare_name(&self) -> String {

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use memory::buffer::AtomicBuffer;
-use runtime::background::{Background, Job, Outcome, Ticket, Workers};
+use runtime::background::{Background, FileRange, Job, Outcome, Ticket, Workers};
 use runtime::files::{File, Files, Mapping, SyncKind, write_all_at};
 
 /// Touching one word in each of these many bytes brings a mapping into memory.
@@ -140,6 +140,15 @@ fn perform(files: &dyn Files, job: Job) -> io::Result<Outcome> {
                 return Err(error);
             }
             Ok(Outcome::Opened(file))
+        }
+        Job::Uncache { begin, give_back } => {
+            for FileRange { file, range } in begin {
+                file.begin_writing(range);
+            }
+            for FileRange { file, range } in give_back {
+                file.uncache(range);
+            }
+            Ok(Outcome::Done)
         }
         Job::Release(mappings) => {
             drop(mappings);

@@ -5,6 +5,8 @@ use std::ffi::CString;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::mem::MaybeUninit;
+#[cfg(target_os = "linux")]
+use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -255,12 +257,36 @@ impl File for OsFile {
         Ok(EpochNanos(metadata.mtime().saturating_mul(1_000_000_000) + metadata.mtime_nsec()))
     }
 
+    // Neither call asks how earlier writing went: that would take the failure from the next sync.
+    #[cfg(target_os = "linux")]
+    fn begin_writing(&self, range: Range<u64>) {
+        let Some((offset, length)) = span_of(range) else { return };
+        let fd = self.0.as_raw_fd();
+        // SAFETY: the descriptor is open; the call touches no memory of ours.
+        let _ = unsafe { libc::sync_file_range(fd, offset, length, libc::SYNC_FILE_RANGE_WRITE) };
+    }
+
+    #[cfg(target_os = "linux")]
+    fn uncache(&self, range: Range<u64>) {
+        let Some((offset, length)) = span_of(range) else { return };
+        let fd = self.0.as_raw_fd();
+        // SAFETY: the descriptor is open; the call touches no memory of ours.
+        let _ = unsafe { libc::posix_fadvise(fd, offset, length, libc::POSIX_FADV_DONTNEED) };
+    }
+
     fn sync(&self, sync: SyncKind) -> io::Result<()> {
         match sync {
             SyncKind::Data => self.0.sync_data(),
             SyncKind::All => self.0.sync_all(),
         }
     }
+}
+
+/// Offset and length of a range; `None` if it is empty, which would mean all that follows.
+#[cfg(target_os = "linux")]
+fn span_of(range: Range<u64>) -> Option<(libc::off64_t, libc::off64_t)> {
+    let length = range.end.checked_sub(range.start).filter(|length| *length > 0)?;
+    Some((range.start.try_into().ok()?, length.try_into().ok()?))
 }
 
 fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +13,14 @@ use crate::files::{File, Mapping, SyncKind};
 /// Names a job until its outcome has been polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
+
+/// A part of a file.
+pub struct FileRange {
+    /// The file.
+    pub file: Arc<dyn File>,
+    /// Which bytes of it.
+    pub range: Range<u64>,
+}
 
 /// Something that may block.
 pub enum Job {
@@ -56,6 +65,14 @@ pub enum Job {
         /// a later sync of what overwrites them has nothing but data to write. Otherwise the file
         /// is given its length, and space if the host does that by itself ([`File::reserve`]).
         sync: bool,
+    },
+    /// Tells the host what to write out, and which of its pages nobody will look at soon. Outcome:
+    /// [`Outcome::Done`], whatever it made of that.
+    Uncache {
+        /// Parts of which writing out is to begin.
+        begin: Vec<FileRange>,
+        /// Parts whose pages are to be given back, as far as they are written out.
+        give_back: Vec<FileRange>,
     },
     /// Drops the last references to mappings, whose unmapping may block. Outcome:
     /// [`Outcome::Done`].

@@ -180,6 +180,18 @@ pub trait File: Send + Sync {
     /// Whatever the host says.
     fn modified(&self) -> io::Result<EpochNanos>;
 
+    /// Tells the host to begin writing out what was written in `range`. Promises nothing, and hides
+    /// no failure from a later [`File::sync`].
+    fn begin_writing(&self, range: Range<u64>) {
+        let _ = range;
+    }
+
+    /// Tells the host that nobody will soon read what lies in `range`: pages of it that are written
+    /// out may go. Promises nothing, and hides no failure from a later [`File::sync`].
+    fn uncache(&self, range: Range<u64>) {
+        let _ = range;
+    }
+
     /// Makes what was written durable. Blocks: on a duty cycle use a background job instead.
     ///
     /// # Errors

@@ -191,7 +191,7 @@ impl Place {
                 }
                 Ok(Outcome::Opened(file))
             }
-            Job::Touch { .. } | Job::Release(_) => Ok(Outcome::Done),
+            Job::Touch { .. } | Job::Release(_) | Job::Uncache { .. } => Ok(Outcome::Done),
             Job::Remove(paths) => {
                 for path in paths {
                     match self.files.remove(&path) {

@@ -115,8 +115,9 @@ impl Options {
     fn driver_config(&self) -> Result<driver::Config, Failure> {
         let mut config = driver::Config::at(self.text("dir")?);
         for (name, value) in &self.0 {
-            let is_other =
-                ["aeron.archive.", "aeron.cluster."].iter().any(|it| name.starts_with(it));
+            let is_other = ["aeron.archive.", "aeron.cluster.", "coracle.archive."]
+                .iter()
+                .any(|it| name.starts_with(it));
             if is_property(name) && !is_other {
                 config.set(name, value)?;
             }
@@ -228,10 +229,11 @@ mod tests {
         assert!(options(&["no value"]).is_err());
         assert!(options(&["dir=/x", "aeron.unheard.of=1"]).unwrap().driver_config().is_err());
         assert!(options(&["dir=/x", "coracle.unheard.of=1"]).unwrap().driver_config().is_err());
-        let texts = ["dir=/x", "aeron.cluster.log.channel=aeron:ipc", "coracle.sender.batch=16"];
+        let [log, archive] = ["aeron.cluster.log.channel=aeron:ipc", "coracle.archive.guards=true"];
+        let texts = ["dir=/x", log, archive, "coracle.sender.batch=16"];
         let options = options(&texts).unwrap();
         assert!(options.driver_config().is_ok());
-        assert_eq!(options.properties().count(), 2);
+        assert_eq!(options.properties().count(), 3);
     }
 
     #[test]
