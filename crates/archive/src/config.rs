@@ -81,7 +81,7 @@ runtime::config! {
         catalog_capacity: i64 = 1 << 20, "aeron.archive.catalog.capacity";
         /// Bytes of each recording, counted back from its end, that stay in the page cache: what is
         /// older is written out and its pages are given back. 0 leaves all that to the host.
-        cached_length: i64 = 256 << 20, "coracle.archive.cached.length";
+        cached_length: i64 = 2 << 30, "coracle.archive.cached.length";
         /// With this many bytes of space or fewer no recording is started.
         low_storage_space_threshold: i64 = 128 << 20, "aeron.archive.low.storage.space.threshold";
         /// Checksum written into each recorded frame: CRC-32, CRC-32C or none.
@@ -208,6 +208,9 @@ pub enum ConfigError {
     /// The catalog cannot hold anything, or is longer than its offsets reach.
     #[error("aeron.archive.catalog.capacity={0}: expected 32 to 2147483647")]
     CatalogCapacity(i64),
+    /// Fewer bytes than none.
+    #[error("coracle.archive.cached.length={0}: expected 0 or more")]
+    CachedLength(i64),
     /// A channel is of the wrong medium.
     #[error("{property}={channel}: expected a channel that begins with {prefix}")]
     Medium {
@@ -277,6 +280,9 @@ impl Config {
         }
         if !(32..=i64::from(i32::MAX)).contains(&storage.catalog_capacity) {
             return Err(ConfigError::CatalogCapacity(storage.catalog_capacity));
+        }
+        if storage.cached_length < 0 {
+            return Err(ConfigError::CachedLength(storage.cached_length));
         }
         self.check_channels()
     }

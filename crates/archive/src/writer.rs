@@ -115,8 +115,6 @@ impl Writer {
                 file
             }
         };
-        let mut trail = Trail::new(position, layout.segment_length);
-        trail.push(base, Arc::clone(&file));
         Ok(Self {
             store: store.clone(),
             recording_id: recording.id,
@@ -130,7 +128,7 @@ impl Writer {
             is_directory_unsynced: true,
             scratch: Vec::new(),
             sums,
-            trail,
+            trail: Trail::new(recording.id, layout, position),
         })
     }
 
@@ -230,7 +228,6 @@ impl Writer {
         self.unsynced.push(self.file.clone());
         self.is_directory_unsynced = true;
         self.base = base;
-        self.trail.push(base, Arc::clone(&self.file));
         self.next = Next::Unasked;
         Ok(())
     }
@@ -255,7 +252,7 @@ impl Writer {
 
     /// Adds what to tell the host of pages that hold what was written; `kept` bytes are to stay.
     pub(crate) fn uncache(&mut self, kept: i64, advice: &mut Advice) {
-        self.trail.advise(self.position, kept, advice);
+        self.trail.advise(self.position, kept, &self.store.directory, advice);
     }
 
     fn spare_name(&self) -> String {

@@ -229,7 +229,7 @@ impl RecordingLog {
     /// Of a gap of more than 4096 terms only the first ones get an entry; returns how many
     /// were left out. They are empty as all of them are, so that the table is the same without:
     /// their base is that of the next entry, here and for who asks a leader. Genuine Aeron writes
-    /// them all, however many, and reads a file that lacks some.
+    /// them all, however many.
     ///
     /// # Errors
     /// The host refuses: nothing may be built upon the term.

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::ToSocketAddrs as _;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use memory::buffer::AtomicBuffer;
-use runtime::background::{Background, FileRange, Job, Outcome, Ticket, Workers};
+use runtime::background::{Background, Job, Outcome, PathRange, Ticket, Workers};
 use runtime::files::{File, Files, Mapping, SyncKind, write_all_at};
 
 /// Touching one word in each of these many bytes brings a mapping into memory.
@@ -142,12 +143,15 @@ fn perform(files: &dyn Files, job: Job) -> io::Result<Outcome> {
             Ok(Outcome::Opened(file))
         }
         Job::Uncache { begin, give_back } => {
-            for FileRange { file, range } in begin {
-                file.begin_writing(range);
-            }
-            for FileRange { file, range } in give_back {
-                file.uncache(range);
-            }
+            let advise = |parts: Vec<PathRange>, tell: fn(&dyn File, Range<u64>)| {
+                for PathRange { path, range } in parts {
+                    if let Ok(file) = files.open(&path) {
+                        tell(file.as_ref(), range);
+                    }
+                }
+            };
+            advise(begin, |file, range| file.begin_writing(range));
+            advise(give_back, |file, range| file.uncache(range));
             Ok(Outcome::Done)
         }
         Job::Release(mappings) => {

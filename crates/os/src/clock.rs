@@ -28,18 +28,27 @@ pub struct PassClock {
 
 impl PassClock {
     const INTERVAL: Nanos = Nanos::from_millis(1);
+    /// Who needs longer from clock to clock was interrupted: the distance is not that one.
+    const GLANCE: Nanos = Nanos::from_micros(5);
 
     /// What the clocks show; a step of the time of day is seen a millisecond late.
     #[must_use]
     pub fn now(&mut self) -> Now {
         let mono = now_mono();
         if mono >= self.due {
-            let now = now();
-            self.ahead = now.epoch.0 - now.mono.0;
-            self.due = now.mono + Self::INTERVAL;
-            return now;
+            let epoch = EpochNanos(read(libc::CLOCK_REALTIME));
+            self.learn(mono, epoch, now_mono());
+            return Now { mono, epoch };
         }
         Now { mono, epoch: EpochNanos(mono.0 + self.ahead) }
+    }
+
+    /// Keeps the distance of a time of day that was read between two others, if that went quickly.
+    fn learn(&mut self, before: Nanos, epoch: EpochNanos, after: Nanos) {
+        if after - before < Self::GLANCE {
+            self.ahead = epoch.0 - before.0;
+            self.due = before + Self::INTERVAL;
+        }
     }
 }
 
@@ -86,5 +95,14 @@ mod tests {
         assert_eq!(now.epoch.0, now.mono.0, "not looked at again yet");
         clock.due = Nanos(0);
         assert!(clock.now().epoch_millis() > 1_700_000_000_000);
+    }
+
+    #[test]
+    fn a_distance_that_was_read_with_an_interruption_is_not_kept() {
+        let mut clock = PassClock::default();
+        clock.learn(Nanos(100), EpochNanos(5_000_000), Nanos(5_100));
+        assert_eq!((clock.ahead, clock.due), (0, Nanos(0)));
+        clock.learn(Nanos(100), EpochNanos(5_000_000), Nanos(5_099));
+        assert_eq!((clock.ahead, clock.due), (4_999_900, Nanos(100) + PassClock::INTERVAL));
     }
 }

@@ -10,7 +10,7 @@ use std::{fs, io, thread};
 
 use coracle_os::files::OsFiles;
 use memory::buffer::AtomicBuffer;
-use runtime::background::{Background, Job, Outcome, Ticket};
+use runtime::background::{Background, Job, Outcome, PathRange, Ticket};
 use runtime::files::{
     Entry, Files as _, SyncKind, create_durable_directory, read_exact_at, write_all_at,
 };
@@ -178,6 +178,55 @@ fn zeros_are_written_only_where_they_are_to_be_durable() {
         made.write_at(&[7], 599_999).unwrap();
         assert_eq!(made.length().unwrap(), 600_000);
     }
+}
+
+/// Method: how many pages of a mapping of the file are in memory.
+#[test]
+fn pages_are_given_back_and_found_again_with_the_same_bytes() {
+    let scratch = Scratch::new("uncache");
+    let path = scratch.path("recorded");
+    let bytes: Vec<u8> = (0..8_u32 << 20).map(|index| (index % 251) as u8).collect();
+    let file = OsFiles.create(&path).unwrap();
+    write_all_at(file.as_ref(), &bytes, 0).unwrap();
+    file.sync(SyncKind::Data).unwrap();
+    let before = resident(&path);
+    let mut window = coracle_os::ports(Some(1)).unwrap().background();
+    let part = |path: PathBuf, range| PathRange { path, range };
+    let begin = vec![part(path.clone(), 0..8 << 20), part(scratch.path("nothing"), 0..1)];
+    let give_back = vec![part(path.clone(), 1 << 20..7 << 20), part(path.clone(), 5..5)];
+    let _ = window.submit(Job::Uncache { begin, give_back });
+    assert!(matches!(wait_for(window.as_mut(), 1)[..], [(_, Outcome::Done)]));
+    let after = resident(&path);
+    let mut read = vec![0; bytes.len()];
+    read_exact_at(file.as_ref(), &mut read, 0).unwrap();
+    assert!(read == bytes);
+    if is_memory(&path) {
+        println!("not tried: whether pages go, on a file system in memory they cannot");
+    } else {
+        assert!(after + 1_000 < before, "{after} of {before} pages are still there");
+    }
+}
+
+#[allow(unsafe_code)]
+fn resident(path: &Path) -> usize {
+    let mapping = OsFiles.map(path).unwrap();
+    let region = mapping.region();
+    let mut pages = vec![0_u8; region.length().div_ceil(4_096)];
+    let address = region.base().as_ptr().cast();
+    // SAFETY: the mapping lives, and there is a byte for each of its pages, or more.
+    let result = unsafe { libc::mincore(address, region.length(), pages.as_mut_ptr()) };
+    assert_eq!(result, 0);
+    pages.iter().filter(|page| **page & 1 == 1).count()
+}
+
+#[allow(unsafe_code)]
+fn is_memory(path: &Path) -> bool {
+    let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+    let mut found = std::mem::MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: the name ends with a zero, and there is room for the answer.
+    assert_eq!(unsafe { libc::statfs(name.as_ptr(), found.as_mut_ptr()) }, 0);
+    // SAFETY: zeroed bytes are a statfs, and so is what the call wrote.
+    unsafe { found.assume_init() }.f_type == libc::TMPFS_MAGIC
 }
 
 #[allow(unsafe_code)]

@@ -15,9 +15,10 @@ use crate::files::{File, Mapping, SyncKind};
 pub struct Ticket(pub u64);
 
 /// A part of a file.
-pub struct FileRange {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathRange {
     /// The file.
-    pub file: Arc<dyn File>,
+    pub path: PathBuf,
     /// Which bytes of it.
     pub range: Range<u64>,
 }
@@ -67,12 +68,12 @@ pub enum Job {
         sync: bool,
     },
     /// Tells the host what to write out, and which of its pages nobody will look at soon. Outcome:
-    /// [`Outcome::Done`], whatever it made of that.
+    /// [`Outcome::Done`], whatever it made of that. Files that are gone are fine.
     Uncache {
         /// Parts of which writing out is to begin.
-        begin: Vec<FileRange>,
+        begin: Vec<PathRange>,
         /// Parts whose pages are to be given back, as far as they are written out.
-        give_back: Vec<FileRange>,
+        give_back: Vec<PathRange>,
     },
     /// Drops the last references to mappings, whose unmapping may block. Outcome:
     /// [`Outcome::Done`].

@@ -6,7 +6,6 @@
 //! begins, or before: what it lost, somebody else has.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use client::{Counter, CounterTypeId, Pending};
 use wire::archive::rot::{RotKey, TYPE_ID};
@@ -56,22 +55,16 @@ struct Scrub {
 impl Conductor {
     /// A recording is damaged. What was known before stands if it is no further on.
     pub(super) fn on_rot(&mut self, rot: Rot, now: Now) {
-        let known = self.rotten.found.entry(rot.recording_id);
-        if let Entry::Occupied(known) = &known
-            && known.get().rot.position <= rot.position
-        {
+        let Rot { recording_id, position, end } = rot;
+        if self.rotten_at(recording_id).is_some_and(|known| known <= position) {
             return;
         }
-        let Rot { recording_id, position, end } = rot;
         let key = RotKey { archive_id: self.archive_id, recording_id, position, end }.encode();
         let label = format!("Archive Rotten Recording: {recording_id} at {position}");
         let label = format!("{label} - archiveId={}", self.archive_id);
         let pending = self.client.add_counter(CounterTypeId(TYPE_ID), &key, &label);
         let found = Found { rot, shown: Shown::Asked(pending) };
-        match known {
-            Entry::Occupied(mut known) => drop(known.insert(found)),
-            Entry::Vacant(known) => drop(known.insert(found).rot),
-        }
+        self.rotten.found.insert(recording_id, found);
         let text = format!("recording {recording_id} is rotten at {position}, it went to {end}");
         self.note(&text, now);
     }

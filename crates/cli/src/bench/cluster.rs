@@ -59,8 +59,9 @@ const QUICK: &str = "three members (driver, archive on disk, consensus module, e
                      client that steps its driver itself: a process each; all yield; MTU 8K, sync \
                      level 0, log terms 64 MiB, windows and sockets 2 MiB";
 
-const BUSY: &str = "the same, with terms of 1 MiB for log, ingress and egress; theirs yield, ours \
-                    yield 50 times and then wait on their sockets: each side as it is fastest";
+const BUSY: &str = "the same, with terms of 1 MiB for log, ingress and egress, and a log that goes \
+                    as fast as both followers take it; theirs yield, ours yield 50 times and then \
+                    wait on their sockets: each side as it is fastest";
 
 const THROUGHPUT: &[Column] = &[
     Column { name: "K msgs/s", better: Better::More },
@@ -94,10 +95,11 @@ impl SetUp {
         if is_ours && matches!(self, Self::Busy) { "wait" } else { "yield" }
     }
 
-    /// Terms that fit into a cache are read and cleaned there.
+    /// Terms that fit into a cache are read and cleaned there. Where the fastest follower sets the
+    /// pace the other one may lose the stream with its first term: two members do the work of three.
     const fn log_channel(self) -> &'static str {
         match self {
-            Self::Busy => "aeron:udp?term-length=1m",
+            Self::Busy => "aeron:udp?term-length=1m|fc=min,g:/2",
             _ => "aeron:udp?term-length=64m",
         }
     }
