@@ -3,9 +3,9 @@
 //! Left to itself, the kernel keeps all that was recorded until memory is short, writes it out in
 //! bursts, and makes recorders wait when too much is dirty. And a recorder that writes all the time
 //! takes a new page for each that it fills; where a hypervisor has to find that page first, this
-//! costs ten times the copy. So what lies a set length behind the end is written out, a few MiB at a
-//! time, then given back, and new pages are found among those. Of a recording that is shorter than
-//! that nothing is touched.
+//! costs ten times the copy. So what lies a set length behind the end is written out, a few MiB at
+//! a time, then given back, and new pages are found among those. Of a recording that is shorter
+//! than that nothing is touched.
 //!
 //! Advice to the host and nothing else: no byte depends on it, nor what is durable when.
 
@@ -97,7 +97,7 @@ mod tests {
         Trail::new(7, Layout::new(0, 1 << 20, 32 << 20), position * MIB)
     }
 
-    /// Parts of which writing begins, and parts given back, all but the last 8 MiB being advised of.
+    /// Parts of which writing begins, and parts given back, where 8 MiB are to stay.
     fn advice(trail: &mut Trail, position: i64) -> [Vec<Part>; 2] {
         let mut advice = Advice::default();
         trail.advise(position * MIB, 8 * MIB, Path::new("/archive"), &mut advice);

@@ -96,7 +96,7 @@ impl SetUp {
     }
 
     /// Terms that fit into a cache are read and cleaned there. Where the fastest follower sets the
-    /// pace the other one may lose the stream with its first term: two members do the work of three.
+    /// pace the other one may lose the stream within its first term, and two do the work of three.
     const fn log_channel(self) -> &'static str {
         match self {
             Self::Busy => "aeron:udp?term-length=1m|fc=min,g:/2",
