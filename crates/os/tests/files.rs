@@ -10,7 +10,9 @@ use std::{fs, io, thread};
 
 use coracle_os::files::OsFiles;
 use memory::buffer::AtomicBuffer;
-use runtime::background::{Background, Job, Outcome, PathRange, Ticket};
+#[cfg(target_os = "linux")]
+use runtime::background::PathRange;
+use runtime::background::{Background, Job, Outcome, Ticket};
 use runtime::files::{
     Entry, Files as _, SyncKind, create_durable_directory, read_exact_at, write_all_at,
 };
@@ -180,7 +182,9 @@ fn zeros_are_written_only_where_they_are_to_be_durable() {
     }
 }
 
-/// Method: how many pages of a mapping of the file are in memory.
+/// Method: how many pages of a mapping of the file are in memory. Those that share a large one with
+/// bytes that are to stay, stay too.
+#[cfg(target_os = "linux")]
 #[test]
 fn pages_are_given_back_and_found_again_with_the_same_bytes() {
     let scratch = Scratch::new("uncache");
@@ -200,13 +204,14 @@ fn pages_are_given_back_and_found_again_with_the_same_bytes() {
     let mut read = vec![0; bytes.len()];
     read_exact_at(file.as_ref(), &mut read, 0).unwrap();
     assert!(read == bytes);
-    if is_memory(&path) {
-        println!("not tried: whether pages go, on a file system in memory they cannot");
+    if before == 0 || is_memory(&path) {
+        println!("not tried: whether pages go, as this file system has none that could");
     } else {
-        assert!(after + 1_000 < before, "{after} of {before} pages are still there");
+        assert!(after * 4 <= before * 3, "{after} of {before} pages are still there");
     }
 }
 
+#[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 fn resident(path: &Path) -> usize {
     let mapping = OsFiles.map(path).unwrap();
@@ -219,6 +224,7 @@ fn resident(path: &Path) -> usize {
     pages.iter().filter(|page| **page & 1 == 1).count()
 }
 
+#[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 fn is_memory(path: &Path) -> bool {
     let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
