@@ -182,23 +182,23 @@ impl<'a> Cluster<'a> {
 
     /// Closes a client's session: the log will say when it is closed.
     pub fn close_session(&mut self, session: ClusterSessionId) {
-        self.requests.close_session(session.0);
+        self.requests.close_session(session.0, self.event.position);
     }
 
     /// Sets a timer to a time of the cluster, or moves it. One in the past fires at once.
     pub fn schedule_timer(&mut self, timer: TimerId, deadline: i64) {
-        self.requests.schedule_timer(timer.0, deadline);
+        self.requests.schedule_timer(timer.0, deadline, self.event.position);
     }
 
     /// Forgets a timer. One that has gone into the log fires all the same.
     pub fn cancel_timer(&mut self, timer: TimerId) {
-        self.requests.cancel_timer(timer.0);
+        self.requests.cancel_timer(timer.0, self.event.position);
     }
 
     /// Sends a message to all services of all members, this one included, by way of the log.
     pub fn offer(&mut self, message: &[u8]) {
-        let term = self.event.leadership_term_id;
-        self.requests.offer(term, self.event.service_id, &[message]);
+        let Event { leadership_term_id, service_id, position, .. } = *self.event;
+        self.requests.offer((leadership_term_id, service_id), message, position);
     }
 
     /// Makes a number that tools can read: a counter of type `type_id` (1000 and up are free).

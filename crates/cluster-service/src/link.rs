@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use client::{Action, FragmentAssembler, OfferError, Publication, Subscription};
 use wire::cluster::Role;
-use wire::cluster::service::{ServiceAck, ToService};
+use wire::cluster::service::{ServiceAck, ToService, mark_of};
 use wire::message::Message;
 use wire::position::Position;
 
@@ -87,7 +87,7 @@ impl ModuleLink {
     pub(crate) fn flush(&mut self, requests: &mut Requests) -> Result<(usize, bool), String> {
         let mut failure = None;
         let publication = &self.publication;
-        let mut send = |message: &[u8]| match offer(publication, message) {
+        let mut send = |message: &[u8], at| match offer(publication, message, at) {
             Ok(went) => went,
             Err(error) => {
                 failure = Some(error);
@@ -99,9 +99,10 @@ impl ModuleLink {
             && let Some(ack) = self.acks.front()
         {
             let mut bytes = [0; ACK_LENGTH];
+            let ack_position = Position(ack.log_position);
             let encoded = ack.encode(&mut bytes);
             assert!(encoded.is_ok(), "an ack has the length of its buffer: {encoded:?}");
-            if !send(&bytes) {
+            if !send(&bytes, ack_position) {
                 break;
             }
             self.acks.pop_front();
@@ -135,8 +136,8 @@ impl ModuleLink {
 }
 
 /// False when it cannot go just now: back pressure, or a module that is not there yet.
-fn offer(publication: &Publication, message: &[u8]) -> Result<bool, OfferError> {
-    match publication.offer(message) {
+fn offer(publication: &Publication, message: &[u8], at: Position) -> Result<bool, OfferError> {
+    match publication.offer_with_reserved(&[message], |_, _| mark_of(at)) {
         Ok(_) => Ok(true),
         Err(OfferError::AdminAction | OfferError::BackPressured | OfferError::NotConnected) => {
             Ok(false)

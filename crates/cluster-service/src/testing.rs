@@ -180,7 +180,7 @@ impl<S: ClusteredService> TestCluster<S> {
         let mut cluster =
             Cluster::new(&event, &mut requests, &mut egress, gauges, &mut self.failure);
         call(&mut self.service, &mut cluster);
-        requests.drain(|message| {
+        requests.drain(|message, _| {
             self.on_request(message);
             true
         });

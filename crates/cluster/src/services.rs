@@ -130,7 +130,7 @@ impl Services {
         let Self { assembler, containers, queries, .. } = self;
         self.subscription.controlled_poll(FRAGMENT_LIMIT, |fragment| {
             assembler.on_fragment_controlled(fragment, |message| {
-                match codec::decode(message.payload()) {
+                match codec::decode(message.payload(), message.reserved_value()) {
                     Ok(Some(FromService::Input(input))) => {
                         let is_ack = matches!(input, ServiceInput::Ack { .. });
                         containers.extend(started(&input));

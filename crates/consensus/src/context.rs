@@ -457,7 +457,10 @@ impl Context {
                         self.control.state = ModuleState::Active;
                     }
                 }
-                Ok(Some((Barrier::Snapshot, _, relevant))) => self.on_services_snapshot(&relevant),
+                Ok(Some((Barrier::Snapshot, _, relevant))) => {
+                    self.timers.on_snapshot();
+                    self.on_services_snapshot(&relevant);
+                }
                 Ok(Some((Barrier::Termination, ..))) => {
                     if let Some(termination) = &mut self.control.termination {
                         termination.services_done = true;

@@ -117,8 +117,8 @@ pub enum ServiceInput<'a> {
     Offered { service: ServiceId, payload: &'a [u8] },
     /// Template 30.
     CloseSession { session: ClusterSessionId },
-    /// Template 31.
-    ScheduleTimer { correlation_id: CorrelationId, deadline: i64 },
+    /// Template 31. Where in the log the service stood when it asked, if it says so.
+    ScheduleTimer { correlation_id: CorrelationId, deadline: i64, asked_at: Option<Position> },
     /// Template 32.
     CancelTimer { correlation_id: CorrelationId },
     /// Template 33.

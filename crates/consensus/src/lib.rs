@@ -352,8 +352,8 @@ impl Consensus {
                 let leads = matches!(election, Election::Leader(leader) if leader.is_in_service());
                 ctx.sessions.close_by_service(session, leads);
             }
-            ServiceInput::ScheduleTimer { correlation_id, deadline } => {
-                ctx.timers.schedule(correlation_id, deadline);
+            ServiceInput::ScheduleTimer { correlation_id, deadline, asked_at } => {
+                ctx.timers.schedule(correlation_id, deadline, asked_at);
             }
             ServiceInput::CancelTimer { correlation_id } => ctx.timers.cancel(correlation_id),
             ServiceInput::Ack { service, ack_id, log_position, relevant_id } => {

@@ -63,7 +63,7 @@ impl Context {
             }
             LogEvent::Timer { correlation_id, timestamp, .. } => {
                 self.log.time = self.log.time.max(timestamp);
-                self.timers.on_event(correlation_id);
+                self.timers.on_event(correlation_id, position, timestamp);
             }
             LogEvent::SessionOpen {
                 correlation_id,

@@ -182,7 +182,7 @@ fn append_timers(
         let Some(correlation_id) = ctx.timers.due(timestamp) else { return Ok(()) };
         let action = timer(ctx, correlation_id, timestamp);
         let position = append(ctx, &action, perform, timestamp)?;
-        ctx.timers.appended(correlation_id, position);
+        ctx.timers.appended(correlation_id, position, timestamp);
         *count += 1;
     }
     Ok(())

@@ -9,7 +9,7 @@ use wire::cluster::Role;
 use wire::cluster::ingress::SessionMessageHeader;
 use wire::cluster::service::{
     ClusterMember as WireMember, ClusterMembersExtendedResponse, ClusterMembersResponse, JoinLog,
-    ServiceTerminationPosition, ToModule, ToService,
+    ServiceTerminationPosition, ToModule, ToService, position_of,
 };
 use wire::position::Position;
 
@@ -34,7 +34,7 @@ pub enum FromService<'a> {
 ///
 /// # Errors
 /// Another schema, or bytes that are too short.
-pub fn decode(message: &[u8]) -> Result<Option<FromService<'_>>, DecodeError> {
+pub fn decode(message: &[u8], reserved_value: i64) -> Result<Option<FromService<'_>>, DecodeError> {
     let Some(decoded) = ToModule::decode(message)? else { return Ok(None) };
     let input = match decoded {
         ToModule::SessionMessageHeader(m) => {
@@ -51,6 +51,7 @@ pub fn decode(message: &[u8]) -> Result<Option<FromService<'_>>, DecodeError> {
         ToModule::ScheduleTimer(m) => ServiceInput::ScheduleTimer {
             correlation_id: CorrelationId(m.correlation_id),
             deadline: m.deadline,
+            asked_at: position_of(reserved_value),
         },
         ToModule::CancelTimer(m) => {
             ServiceInput::CancelTimer { correlation_id: CorrelationId(m.correlation_id) }
@@ -174,6 +175,7 @@ fn encode_into(message: &ToService<'_>, buffer: &mut Vec<u8>) -> Result<(), Enco
 mod tests {
     use wire::cluster::service::{
         CancelTimer, CloseSession, ClusterMembersQuery, RemoveMember, ScheduleTimer, ServiceAck,
+        mark_of,
     };
     use wire::message::Message;
 
@@ -182,7 +184,7 @@ mod tests {
     fn heard<'a>(message: &impl Message<'a>) -> Option<FromService<'static>> {
         let mut buffer = vec![0; message.encoded_length()];
         message.encode(&mut buffer).unwrap();
-        decode(Vec::leak(buffer)).unwrap()
+        decode(Vec::leak(buffer), mark_of(Position(128))).unwrap()
     }
 
     #[test]
@@ -193,8 +195,9 @@ mod tests {
         assert_eq!(close, input(ServiceInput::CloseSession { session }));
         let correlation_id = CorrelationId(4);
         let schedule = heard(&ScheduleTimer { correlation_id: 4, deadline: 99 });
-        let deadline = 99;
-        assert_eq!(schedule, input(ServiceInput::ScheduleTimer { correlation_id, deadline }));
+        let (deadline, asked_at) = (99, Some(Position(128)));
+        let expected = ServiceInput::ScheduleTimer { correlation_id, deadline, asked_at };
+        assert_eq!(schedule, input(expected));
         let cancel = heard(&CancelTimer { correlation_id: 4 });
         assert_eq!(cancel, input(ServiceInput::CancelTimer { correlation_id }));
         let ack = ServiceAck {
@@ -220,7 +223,7 @@ mod tests {
         let mut buffer = [7; 34];
         header.encode(&mut buffer).unwrap();
         let offered = ServiceInput::Offered { service: ServiceId(1), payload: &[7, 7] };
-        assert_eq!(decode(&buffer), Ok(Some(FromService::Input(offered))));
+        assert_eq!(decode(&buffer, 0), Ok(Some(FromService::Input(offered))));
     }
 
     #[test]

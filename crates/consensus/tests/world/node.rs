@@ -548,7 +548,8 @@ impl World {
                 if entry.number.is_multiple_of(5) {
                     let correlation_id = CorrelationId(entry.number as i64);
                     let deadline = entry.time + 100;
-                    let timer = ServiceInput::ScheduleTimer { correlation_id, deadline };
+                    let asked_at = None;
+                    let timer = ServiceInput::ScheduleTimer { correlation_id, deadline, asked_at };
                     self.feed(index, Input::Service(timer));
                 }
                 if entry.number.is_multiple_of(7) {

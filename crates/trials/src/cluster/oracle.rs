@@ -32,7 +32,8 @@ pub(super) enum Event {
     Message { client: i64, number: i64 },
     /// A message of the service to itself.
     Service { number: i64 },
-    /// A timer; set, or cancelled when it stood in the log already.
+    /// A timer; set, or cancelled or moved when it stood in the log already. Ids below zero are used
+    /// again.
     Timer { id: i64, was_set: bool },
     /// A session.
     Opened { session: i64 },
@@ -228,7 +229,8 @@ impl Oracle {
             Event::Message { client, number } => self.executed(client, number, content),
             Event::Timer { id, .. } => {
                 self.totals.timers += 1;
-                (!self.timers.insert(id)).then(|| format!("I-10: timer {id} fired twice"))
+                let is_again = id >= 0 && !self.timers.insert(id);
+                is_again.then(|| format!("I-10: timer {id} fired twice"))
             }
             Event::Service { number } => {
                 self.totals.service_messages += 1;

@@ -3,6 +3,7 @@
 use crate::cluster::Role;
 use crate::cluster::ingress::SessionMessageHeader;
 use crate::message::{message, messages};
+use crate::position::Position;
 
 message! {
     /// One member, as the answering member knows it.
@@ -88,4 +89,17 @@ messages! {
         /// Acknowledge at this position.
         RequestServiceAck = 108 { log_position: i64 }
     }
+}
+
+/// What a service writes into the reserved value of the frames in which it asks the module for
+/// something: where in the log it stood. Ours; genuine Aeron writes zero there and reads nothing.
+#[must_use]
+pub const fn mark_of(position: Position) -> i64 {
+    position.0.saturating_add(1)
+}
+
+/// Where in the log a service stood that wrote this reserved value; `None` if it does not say.
+#[must_use]
+pub const fn position_of(mark: i64) -> Option<Position> {
+    if mark > 0 { Some(Position(mark - 1)) } else { None }
 }
