@@ -227,8 +227,9 @@ impl Oracle {
         }
         let refused = match applied.event {
             Event::Message { client, number } => self.executed(client, number, content),
-            Event::Timer { id, .. } => {
+            Event::Timer { id, was_set } => {
                 self.totals.timers += 1;
+                self.totals.late_timers += u64::from(!was_set);
                 let is_again = id >= 0 && !self.timers.insert(id);
                 is_again.then(|| format!("I-10: timer {id} fired twice"))
             }

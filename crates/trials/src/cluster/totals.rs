@@ -15,6 +15,8 @@ totals! {
     applied_again: "events applied by others or again",
     /// Timers that fired.
     timers: "timers fired",
+    /// Of those, for which the service had cancelled or moved the timer.
+    late_timers: "timers fired though cancelled or moved",
     /// Messages that the service sent to itself.
     service_messages: "service messages",
     /// Bytes of the log that were committed and compared on all disks.
