@@ -3,7 +3,7 @@
 //! Type ids, keys and labels: cluster specification 10. The key of a container's counter is its
 //! cluster id and service id, both `i32`.
 
-use client::{AddError, Counter, CounterId, CounterReader, CounterTypeId, Handle, Pending};
+use client::{AddError, Counter, CounterReader, CounterTypeId, Handle, Pending};
 use runtime::config::Setting;
 use runtime::{Nanos, Now};
 use wire::bytes::{Field, Reader};
@@ -239,20 +239,35 @@ fn key(config: &Config) -> [u8; 8] {
     key
 }
 
-/// The counter of an archive that shows how far a session is recorded, with the recording's id.
-///
-/// Key (archive specification): recording id `i64` at 0, session id `i32` at 8.
-pub(crate) fn find_recording_position(
-    handle: &Handle,
-    session_id: i32,
-) -> Option<(CounterId, i64)> {
-    const RECORDING_POSITION: CounterTypeId = CounterTypeId(100);
-    let mut records = handle.counters().records();
-    records.find_map(|record| {
-        let is_it =
-            record.type_id == RECORDING_POSITION && at::<i32>(&record.key, 8) == Some(session_id);
-        is_it.then(|| at::<i64>(&record.key, 0).map(|id| (record.id, id)))?
-    })
+/// How far an archive has recorded a session.
+pub(crate) struct RecordingPosition {
+    /// Which recording that is.
+    pub(crate) recording_id: i64,
+    reader: CounterReader,
+    registration_id: i64,
+}
+
+impl RecordingPosition {
+    /// The counter of a session, once recording has begun.
+    ///
+    /// Key (archive specification): recording id `i64` at 0, session id `i32` at 8.
+    pub(crate) fn find(handle: &Handle, session_id: i32) -> Option<Self> {
+        const RECORDING_POSITION: CounterTypeId = CounterTypeId(100);
+        let counters = handle.counters();
+        let found = counters.records().find(|record| {
+            record.type_id == RECORDING_POSITION && at::<i32>(&record.key, 8) == Some(session_id)
+        })?;
+        let reader = counters.reader(found.id).ok()?;
+        let (recording_id, registration_id) = (at::<i64>(&found.key, 0)?, found.registration_id);
+        Some(Self { recording_id, reader, registration_id })
+    }
+
+    /// `None` once the archive has freed it: the recording has ended.
+    pub(crate) fn get(&self, handle: &Handle) -> Option<i64> {
+        let value = self.reader.get();
+        let is_there = handle.counters().is_registered(self.reader.id(), self.registration_id);
+        is_there.then_some(value)
+    }
 }
 
 /// When something that is waited for in counters is looked for again.

@@ -5,15 +5,14 @@ use archive_client::{
     Request, SourceLocation,
 };
 use client::{
-    Action, CounterReader, ExclusivePublication, Handle, ImageAssembler, OfferError, Pending,
-    Subscription,
+    Action, ExclusivePublication, Handle, ImageAssembler, OfferError, Pending, Subscription,
 };
 use runtime::{Nanos, Now, Work};
 use wire::position::{Position, StreamId};
 use wire::uri::{ChannelUri, key};
 
 use crate::config::Config;
-use crate::counters::{find_recording_position, next_look};
+use crate::counters::{RecordingPosition, next_look};
 use crate::host::Host;
 use crate::service::Step;
 use crate::snapshot::PendingSnapshot;
@@ -230,7 +229,7 @@ enum TakeStep {
     Open,
     Record { publication: ExclusivePublication },
     FindCounter { publication: ExclusivePublication, request: Request<i64>, next_look: Nanos },
-    Write { writing: Box<Writing>, recorded: CounterReader, recording_id: i64 },
+    Write { writing: Box<Writing>, recorded: RecordingPosition },
 }
 
 struct Writing {
@@ -283,28 +282,28 @@ impl SnapshotTake {
                 // The answer itself says nothing: the counter shows that recording has begun.
                 taken(archive.take(request))?;
                 let session_id = publication.session_id().0;
-                let found = (now.mono >= at).then(|| find_recording_position(handle, session_id));
+                let found = (now.mono >= at).then(|| RecordingPosition::find(handle, session_id));
                 match found.flatten() {
                     None => {
                         let at = if now.mono >= at { next_look(now) } else { at };
                         (TakeStep::FindCounter { publication, request, next_look: at }, 0)
                     }
-                    Some((counter, recording_id)) => {
-                        let recorded = handle.counters().reader(counter);
-                        let recorded = recorded.map_err(|error| error.to_string())?;
+                    Some(recorded) => {
                         let writing = Writing::new(publication, host);
-                        (TakeStep::Write { writing, recorded, recording_id }, 1)
+                        (TakeStep::Write { writing, recorded }, 1)
                     }
                 }
             }
-            TakeStep::Write { mut writing, recorded, recording_id } => {
+            TakeStep::Write { mut writing, recorded } => {
                 let done = writing.step(host)?;
-                let is_recorded = recorded.get() >= writing.publication.position().0;
+                // The disk may be full, or failing: nothing more will come.
+                let position = recorded.get(handle).ok_or("the recording has ended")?;
+                let is_recorded = position >= writing.publication.position().0;
                 if writing.is_complete && writing.is_sent() && is_recorded {
                     archive.close();
-                    return Ok(Ok(recording_id));
+                    return Ok(Ok(recorded.recording_id));
                 }
-                (TakeStep::Write { writing, recorded, recording_id }, done)
+                (TakeStep::Write { writing, recorded }, done)
             }
         };
         self.step = step;
