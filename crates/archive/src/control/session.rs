@@ -27,6 +27,8 @@ use crate::listing::Listing;
 
 /// How often the answer to a connect is repeated until the client shows that it has it.
 const RESEND_INTERVAL: Nanos = Nanos::from_millis(200);
+/// How soon a response stream is asked for again that the driver has no room for.
+const SPACE_INTERVAL: Nanos = Nanos::from_millis(100);
 /// Messages sent to one client in one cycle.
 const SEND_LIMIT: usize = 16;
 
@@ -43,9 +45,15 @@ pub(crate) struct Connect {
 
 enum Phase {
     Adding(Pending<ExclusivePublication>),
+    /// The driver has no room for the response stream; tried again as long as the client waits.
+    NoSpace,
     Connecting,
-    Connected { is_asked: bool },
-    Challenged { challenge: Option<Vec<u8>> },
+    Connected {
+        is_asked: bool,
+    },
+    Challenged {
+        challenge: Option<Vec<u8>>,
+    },
     Authenticated,
     Active,
     Rejected,
@@ -176,7 +184,7 @@ impl Session {
     pub(crate) fn next_deadline(&self) -> Nanos {
         let deadline = self.deadline.unwrap_or(Nanos::MAX);
         match self.phase {
-            Phase::Connected { .. } | Phase::Authenticated | Phase::Rejected => {
+            Phase::NoSpace | Phase::Connected { .. } | Phase::Authenticated | Phase::Rejected => {
                 deadline.min(self.next_attempt)
             }
             Phase::Active => deadline.min(self.next_ping),
@@ -190,6 +198,7 @@ impl Session {
         let now = with.now;
         let mut done = match &mut self.phase {
             Phase::Adding(_) => self.add(with),
+            Phase::NoSpace => self.add_again(with),
             Phase::Connecting => self.await_connection(now),
             Phase::Connected { .. } => self.authenticate(with),
             Phase::Challenged { .. } => self.challenge(with),
@@ -246,11 +255,26 @@ impl Session {
                 *pending = with.client.add_exclusive_publication(&self.connect.channel, stream_id);
                 1
             }
+            Err(AddError::Refused { code, .. }) if code == ErrorCode::STORAGE_SPACE => {
+                self.phase = Phase::NoSpace;
+                self.next_attempt = with.now.mono + SPACE_INTERVAL;
+                1
+            }
             Err(_) => {
                 self.abort("response channel is not valid");
                 1
             }
         }
+    }
+
+    fn add_again(&mut self, with: &Surroundings<'_>) -> usize {
+        if with.now.mono < self.next_attempt {
+            return 0;
+        }
+        let stream_id = StreamId(self.connect.stream_id);
+        let pending = with.client.add_exclusive_publication(&self.connect.channel, stream_id);
+        self.phase = Phase::Adding(pending);
+        1
     }
 
     fn is_connected(&self) -> bool {
