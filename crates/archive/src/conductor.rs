@@ -10,6 +10,7 @@ mod requests;
 mod rot;
 mod segments;
 mod source;
+mod stops;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -44,6 +45,7 @@ use replication::Replication;
 use rot::Rotten;
 use segments::Deletion;
 pub(crate) use source::RequestSource;
+use stops::Stops;
 
 /// What a conductor begins with.
 pub(crate) struct Setup {
@@ -80,6 +82,7 @@ pub(crate) struct Conductor {
     deletions: Vec<Deletion>,
     replications: Vec<Replication>,
     rotten: Rotten,
+    stops: Stops,
     /// Kept between passes for their memory only.
     recorder_events: Vec<RecorderEvent>,
     replay_events: Vec<ReplayEvent>,
@@ -114,6 +117,7 @@ impl Conductor {
             deletions: Vec::new(),
             replications: Vec::new(),
             rotten: Rotten::default(),
+            stops: Stops::default(),
             recorder_events: Vec::new(),
             replay_events: Vec::new(),
             events: setup.events,
@@ -161,7 +165,7 @@ impl Conductor {
         done +=
             synced.map_err(|error| Halt::Failed(format!("catalog cannot be synced: {error}")))?;
         self.show();
-        let beat = self.mark_file.beat(now).min(self.step_scrub(now));
+        let beat = self.mark_file.beat(now).min(self.step_scrub(now)).min(self.step_stops(now));
         let sessions = self.sessions.values().map(Session::next_deadline).min();
         work = work.and(Work::done(done).due(beat).due(replications_due));
         self.was_idle = work.done == 0;

@@ -484,13 +484,7 @@ impl Conductor {
 
     fn on_stopped(&mut self, recording_id: i64, position: i64, failure: Option<Refusal>, now: Now) {
         let Some(active) = self.active.remove(&recording_id) else { return };
-        let stopped = self.catalog.update(recording_id, |recording| {
-            recording.stop_position = position;
-            recording.stop_timestamp = now.epoch_millis();
-        });
-        if let Err(error) = stopped {
-            self.note(&error.to_string(), now);
-        }
+        self.write_stop(recording_id, position, now);
         self.replayer.on_recording_stopped(recording_id, position);
         if let Some(refusal) = failure {
             self.note(&refusal.message, now);
