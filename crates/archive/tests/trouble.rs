@@ -67,6 +67,52 @@ fn a_failed_write_ends_the_recording_after_what_was_good() {
     assert_eq!(lab.replay(0, id, None), (0..10).collect::<Vec<_>>());
 }
 
+/// Block and catalog entry both: whoever waits for the end of the recording gets it.
+#[test]
+fn the_end_of_a_recording_is_written_as_soon_as_the_disk_takes_it() {
+    let mut lab = Lab::new(3, 1, |_| {});
+    let (mut publication, id) = lab.record(0, IPC);
+    lab.publish(&mut publication, 0..10);
+    let good = publication.position();
+    lab.await_recorded(0, id, good);
+    let host = lab.sites[0].host;
+    lab.world.disk_faults(host).fail_writes(3);
+    lab.publish(&mut publication, 10..12);
+    lab.until("it stops", |lab| lab.has_signal(0, RecordingSignal::Stop));
+    assert_eq!(lab.stop_position(0, id), None, "nothing that is not written");
+    lab.run(Nanos::from_millis(250));
+    assert_eq!(lab.stop_position(0, id), Some(good));
+}
+
+#[test]
+fn a_client_is_answered_once_there_is_room_for_its_response_stream() {
+    let mut lab = Lab::new(3, 1, |_| {});
+    let host = lab.sites[0].host;
+    let used = lab.world.disk_faults(host).used();
+    // Room for the client's request stream, and for no other.
+    lab.world.disk_faults(host).set_space(used + 300_000);
+    let start = lab.world.now(host);
+    let (config, handle) = (archive_client::Config::default(), lab.sites[0].client.handle());
+    let credentials = Box::new(archive_client::NoCredentials);
+    let mut connecting =
+        archive_client::ArchiveClient::connect(config, credentials, &handle, start).unwrap();
+    let mut is_roomy = false;
+    loop {
+        lab.step();
+        let now = lab.world.now(host);
+        let passed = now.mono - start.mono;
+        if connecting.poll(now).unwrap().is_some() {
+            break;
+        }
+        if passed > Nanos::from_secs(1) && !is_roomy {
+            is_roomy = true;
+            lab.world.disk_faults(host).set_space(1 << 40);
+        }
+        assert!(passed < Nanos::from_secs(3), "not answered though there is room again");
+    }
+    assert!(is_roomy);
+}
+
 #[test]
 fn a_full_disk_ends_recordings_with_its_reason_and_later_ones_work_again() {
     let mut lab = Lab::new(4, 1, |_| {});
