@@ -6,8 +6,8 @@
 //! before the own service has come to where it asked for the timer, and a leader may fire one that
 //! its service has cancelled or moved. All members come to the same by one rule: **an event settles
 //! what its id was set to, if that was asked for before it in the log and was due by its time**.
-//! Services of ours say where in the log they stood. Of others that is not known: only an event that
-//! found no timer settles what is asked for later.
+//! Services of ours say where in the log they stood. Of others that is not known: only an event
+//! that found no timer settles what is asked for later.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,8 +15,8 @@ use wire::position::Position;
 
 use crate::id::CorrelationId;
 
-/// So many events are remembered. A service that is further behind, in a member that catches up, may
-/// leave timers that have fired; a snapshot takes them along, and the next leader fires them again.
+/// So many events are remembered. A service that is further behind, in a member that catches up,
+/// may leave timers that have fired, and the next leader fires them again.
 const EVENTS_MAX: usize = 1 << 17;
 
 /// The timers of all services of this member. Deadlines are in units of the cluster's time.
@@ -144,7 +144,8 @@ impl Timers {
     }
 
     /// Leadership was lost at `position`: events beyond it are none, and fire again as soon as
-    /// somebody leads. Their timers are what they were, as those of all others: snapshots are equal.
+    /// somebody leads. Their timers are what they were, as those of all others are: snapshots are
+    /// equal.
     pub(crate) fn roll_back(&mut self, position: Position) {
         while let Some(&(beyond, id)) = self.positions.back().filter(|(at, _)| *at > position) {
             self.positions.pop_back();

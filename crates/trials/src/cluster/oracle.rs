@@ -32,8 +32,8 @@ pub(super) enum Event {
     Message { client: i64, number: i64 },
     /// A message of the service to itself.
     Service { number: i64 },
-    /// A timer; set, or cancelled or moved when it stood in the log already. Ids below zero are used
-    /// again.
+    /// A timer; set, or cancelled or moved when it stood in the log already. Ids below zero are
+    /// used again.
     Timer { id: i64, was_set: bool },
     /// A session.
     Opened { session: i64 },

@@ -177,10 +177,8 @@ impl Chain {
                 }
             }
             5 | 6 => self.set(cluster, reused(detail), i64::from(detail) * 8),
-            7 => {
-                if self.state.timers.remove(&reused(detail)).is_some() {
-                    cluster.cancel_timer(TimerId(reused(detail)));
-                }
+            7 if self.state.timers.remove(&reused(detail)).is_some() => {
+                cluster.cancel_timer(TimerId(reused(detail)));
             }
             _ => {}
         }
