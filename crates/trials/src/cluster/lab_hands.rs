@@ -136,7 +136,9 @@ impl Lab {
     /// The services of these members fail at the next message; of nobody: they are mended.
     pub fn poison(&mut self, members: &[usize]) {
         members.iter().for_each(|&member| self.may_end(member));
-        lock(&self.storm.oracle).quirks.poison(members);
+        let mut oracle = lock(&self.storm.oracle);
+        let from = oracle.count();
+        oracle.quirks.poison(members, from);
     }
 
     /// The service of a member takes something into its state that is not in the log.
@@ -147,7 +149,9 @@ impl Lab {
     /// The next message asks for so many timers, all due at one time.
     pub fn storm_of_timers(&mut self, timers: u64) {
         let members = self.storm.members.len();
-        lock(&self.storm.oracle).quirks.storm(members, timers);
+        let mut oracle = lock(&self.storm.oracle);
+        let from = oracle.count();
+        oracle.quirks.storm(members, timers, from);
     }
 
     /// Every fourth message has this length.

@@ -7,18 +7,21 @@
 #[derive(Clone, Debug, Default)]
 struct At {
     event: Option<u64>,
+    /// At none before this one: some members have passed those already.
+    from: u64,
     /// Whom it befalls.
     members: Vec<usize>,
 }
 
 impl At {
-    fn of(members: &[usize]) -> Self {
-        Self { event: None, members: members.to_vec() }
+    fn of(members: &[usize], from: u64) -> Self {
+        Self { event: None, from, members: members.to_vec() }
     }
 
     /// Whether it befalls this member now; the first that asks says at which event.
     fn is_met(&mut self, member: usize, count: u64) -> bool {
-        self.members.contains(&member) && *self.event.get_or_insert(count) == count
+        let is_meant = self.members.contains(&member) && count >= self.from;
+        is_meant && *self.event.get_or_insert(count) == count
     }
 }
 
@@ -34,20 +37,21 @@ pub(super) struct Quirks {
 }
 
 impl Quirks {
-    /// The service of these members fails at the next message; of nobody: it is mended.
-    pub(super) fn poison(&mut self, members: &[usize]) {
+    /// The service of these members fails at the next message, `from` events having come; of
+    /// nobody: it is mended.
+    pub(super) fn poison(&mut self, members: &[usize], from: u64) {
         let event = self.poison.event.filter(|_| !members.is_empty());
-        self.poison = At { event, ..At::of(members) };
+        self.poison = At { event, ..At::of(members, from) };
     }
 
     /// The service of a member takes something into its state that is not in the log.
     pub(super) fn stray(&mut self, member: usize) {
-        self.stray = At::of(&[member]);
+        self.stray = At::of(&[member], 0);
     }
 
-    /// The next message asks for so many timers, all due at one time.
-    pub(super) fn storm(&mut self, members: usize, timers: u64) {
-        self.storm = At::of(&(0..members).collect::<Vec<_>>());
+    /// The next message, `from` events having come, asks for so many timers, all due at one time.
+    pub(super) fn storm(&mut self, members: usize, timers: u64, from: u64) {
+        self.storm = At::of(&(0..members).collect::<Vec<_>>(), from);
         self.timers = timers;
     }
 

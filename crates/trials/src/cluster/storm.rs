@@ -166,7 +166,7 @@ impl Storm {
         }
         self.callers.iter_mut().for_each(|caller| caller.again = Nanos(0));
         lock(&self.oracle).phase = Phase::Calm;
-        lock(&self.oracle).quirks.poison(&[]);
+        lock(&self.oracle).quirks.poison(&[], 0);
         let began = self.world.elapsed();
         // Who stands still goes on by itself.
         let still = self.members.iter().map(|member| member.paused_until);
