@@ -29,7 +29,9 @@ pub(crate) const TESTS: &[Test] = &[
         mixed(setting, [Ours, Theirs, Ours], 5)
     }),
     long("one_of_ours_and_two_of_theirs_lose_their_leader_often", BOTH, |setting| {
-        mixed(setting, [Theirs, Theirs, Ours], 5)
+        // A member of ours leaves an election to those with as much of the log and a lower id, if
+        // they stand: as the last of three it would follow for ever.
+        mixed(setting, [Ours, Theirs, Theirs], 5)
     }),
     long("three_of_theirs_lose_their_leader_often", &[], |setting| mixed(setting, [Theirs; 3], 5)),
 ];
