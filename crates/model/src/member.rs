@@ -52,17 +52,13 @@ impl Member {
             node.core.fingerprint(with_waits, &rename, word);
             let disk = &node.disk;
             word(disk.candidate);
-            if with_waits {
-                for record in &disk.terms {
-                    word(record.term.0);
-                    word(record.base.0);
-                }
-            } else {
-                let last = disk.terms.last().map_or(-1, |record| record.term.0);
-                let base = |id| disk.terms.iter().find(|record| record.term.0 >= id);
-                let first = disk.terms.first().map_or(0, |record| record.term.0);
-                word(first);
-                (first..=last).for_each(|id| word(base(id).map_or(-2, |record| record.base.0)));
+            // A term without a record of its own begins where the next does, but goes with that when
+            // it is dropped; a core in coarse steps leaves out which ones have none.
+            node.core.terms().records().iter().for_each(|record| word(record.term.0));
+            word(-7);
+            for record in &disk.terms {
+                word(record.term.0);
+                word(record.base.0);
             }
             word(-3);
             let entry = |entry: &Entry| i64::from(entry.term) * 16 + name(entry.by as usize);

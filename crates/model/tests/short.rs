@@ -4,9 +4,14 @@
 
 use std::time::Duration;
 
+use consensus::{LeadershipTermId, TermRecord};
+use coracle_model::hash::Renaming;
+use coracle_model::member::Member;
+use coracle_model::node::{Disk, Node};
 use coracle_model::search::{Limits, Report, Search, Verdict};
 use coracle_model::setup::Setup;
 use coracle_model::walk::{Reach, walk};
+use wire::position::Position;
 
 const LIMITS: Limits = Limits { states: 1_000_000, bytes: 1 << 30, time: Duration::from_secs(600) };
 
@@ -106,4 +111,22 @@ fn walks_of_five_members_find_nothing() {
     let walks = walk(setup, Reach { first: 0, count: 6, steps: 30 }, || false);
     assert!(walks.violation.is_none(), "{:?}", walks.violation);
     assert!(walks.steps > 40, "{}", walks.steps);
+}
+
+/// Taken for one, the first core would drop a term of the second with the one above it.
+#[test]
+fn a_core_that_has_a_record_of_a_term_and_one_that_has_none_are_two() {
+    let setup = Setup::new(3, 0);
+    let terms = |ids: &[i64]| -> Vec<TermRecord> {
+        let record = |id: &i64| TermRecord { term: LeadershipTermId(*id), base: Position(0) };
+        ids.iter().map(record).collect()
+    };
+    let hash = |known: &[i64]| {
+        let disk = Disk { terms: terms(known), candidate: 2, ..Disk::default() };
+        let mut node = Node::start(&setup, 0, disk);
+        node.disk.terms = terms(&[0, 1, 2]);
+        Member::hash(&node, false, &Renaming::all(3)[0])
+    };
+    assert_eq!(hash(&[0, 2]), hash(&[0, 2]));
+    assert_ne!(hash(&[0, 2]), hash(&[0, 1, 2]));
 }
