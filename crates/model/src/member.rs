@@ -52,8 +52,8 @@ impl Member {
             node.core.fingerprint(with_waits, &rename, word);
             let disk = &node.disk;
             word(disk.candidate);
-            // A term without a record of its own begins where the next does, but goes with that when
-            // it is dropped; a core in coarse steps leaves out which ones have none.
+            // A term without a record of its own begins where the next does, but goes with that
+            // when it is dropped; a core in coarse steps leaves out which ones have none.
             node.core.terms().records().iter().for_each(|record| word(record.term.0));
             word(-7);
             for record in &disk.terms {
